@@ -1,0 +1,5 @@
+"""`python -m bridle`."""
+
+from bridle.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,91 @@
+"""Count a policy's successes over seeded episodes in simulation, with a 95 % interval.
+
+Takes a run (PyTorch) or a bundle (ONNX Runtime): both must do equally well.
+"""
+
+import json as json_text
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich import print as say
+
+from bridle.cli import write_json
+from bridle.commands import parse
+from bridle.deploy.bundle import load_bundle
+from bridle.deploy.runtime import Runtime
+from bridle.training.evaluation import FIRST_SEED, ChunkPolicy, TorchPolicy, evaluate, record_video
+from bridle.training.runs import load_policy
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `bridle evaluate`."""
+
+    run: Path | None = None
+    """Training run to evaluate."""
+    bundle: Path | None = None
+    """Bundle to evaluate instead of a run."""
+    task: str | None = None
+    """Task; by default the one the policy was trained on."""
+    episodes: int = 50
+    """Number of episodes."""
+    first_seed: int = FIRST_SEED
+    """Seed of the first episode; demonstrations use seeds from 10 000 on."""
+    video: Path | None = None
+    """Write a video of some episodes here, failures first."""
+    json: Path | None = None
+    """Write the result here."""
+
+
+class BundlePolicy:
+    """A bundle as evaluation sees it."""
+
+    def __init__(self, path: Path) -> None:
+        """Verify and load the bundle."""
+        bundle = load_bundle(path)
+        self._runtime = Runtime(bundle)
+        manifest = bundle.manifest
+        self.task = manifest.task
+        self.n_obs_steps, self.n_action_steps = manifest.n_obs_steps, manifest.n_action_steps
+        self.first_action, self.horizon = manifest.first_action, manifest.horizon
+        self.action_size = len(manifest.joint_names)
+        self.keys = tuple(spec.name for spec in manifest.inputs)
+
+    def __call__(
+        self, observation: Mapping[str, NDArray[np.float32]], noise: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Observations (B, To, d) and noise (B, H, A) -> chunks (B, H, A)."""
+        return self._runtime.infer(observation, noise).chunk
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the command."""
+    options = parse(Options, "evaluate", arguments, __doc__)
+    if (options.run is None) == (options.bundle is None):
+        raise ValueError("give either --run or --bundle")
+    policy: ChunkPolicy
+    if options.run is not None:
+        trained, config = load_policy(options.run)
+        policy, task = TorchPolicy(trained), config.data.task
+    else:
+        assert options.bundle is not None
+        policy = BundlePolicy(options.bundle)
+        task = policy.task
+    result = evaluate(
+        policy, options.task or task, episodes=options.episodes, first_seed=options.first_seed
+    )
+    low, high = result.success_interval
+    say(
+        f"{result.task}: {result.successes} of {result.episodes} episodes succeeded, "
+        f"{result.success_rate:.1%} (95 %: {low:.1%} to {high:.1%}), {result.seconds:.0f} s"
+    )
+    if options.run is not None:
+        # The card of an exported bundle quotes it.
+        (options.run / "evaluation.json").write_text(json_text.dumps(asdict(result), indent=2))
+    write_json(options.json, result)
+    if options.video is not None:
+        record_video(policy, result, options.video)
+        say(f"video: {options.video}")

@@ -1,0 +1,53 @@
+"""Start the graph and watch over it: policy, guard, correction and the simulated robot.
+
+Ctrl-C stops everything. A policy or correction node that dies is started again while the guard
+holds the robot; when the guard or the robot dies, everything stops. Set ROS_DOMAIN_ID to run more
+than one graph on a machine; ROS_AUTOMATIC_DISCOVERY_RANGE is LOCALHOST unless you set it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich import print as say
+
+from bridle.commands import parse
+from bridle.deploy.bundle import load_bundle
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `bridle up`."""
+
+    bundle: Path
+    """Bundle to serve."""
+    task: str | None = None
+    """Task to simulate; by default the one the policy was trained on."""
+    seed: int = 0
+    """Seed of the simulated layout."""
+    camera_rate: float = 0.0
+    """Frames per second of camera/front [Hz]; 0 turns the camera off."""
+    log: Path | None = None
+    """File that every correction is appended to as a JSON line."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    options = parse(Options, "up", arguments, __doc__)
+    # A bad bundle is refused here, before anything starts.
+    manifest = load_bundle(options.bundle).manifest
+    from bridle.ros_nodes.up import Graph, simulated_graph
+
+    graph = Graph(
+        simulated_graph(
+            str(options.bundle.resolve()),
+            task=options.task or manifest.task,
+            robot=manifest.robot,
+            seed=options.seed,
+            camera_rate=options.camera_rate,
+            log=str(options.log.resolve()) if options.log else "",
+        )
+    )
+    with graph:
+        say('the graph is up; in another terminal: bridle say "a bit to the left"')
+        return graph.watch()

@@ -1,0 +1,1 @@
+"""From a trained policy to a robot: export, bundle, runtime, guard and language."""

@@ -1,0 +1,212 @@
+"""The bundle: the folder that travels to the robot.
+
+    bundle/
+      manifest.json     what it is, what it takes and gives, and the SHA-256 of every other file
+      encoder.onnx      observations -> condition, offset, scale
+      step.onnx         one step of the generator, fixed shapes, no control flow (GPU)
+      table.npz         the rows that step.onnx is walked along, one table per number of steps
+      policy.onnx       the whole sampler as one graph with a Loop (portable)
+      robot.xml         kinematics of the arm (MJCF)
+      card.md           where the policy comes from and how well it does
+
+Nothing is unpickled, no graph may refer to data outside its own file, and a bundle is read once:
+what was hashed is what is used.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import dacite
+
+from bridle.deploy.exceptions import BundleError
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+ENCODER, STEP, TABLE, POLICY = "encoder.onnx", "step.onnx", "table.npz", "policy.onnx"
+ROBOT, CARD = "robot.xml", "card.md"
+REQUIRED = (ENCODER, STEP, TABLE, POLICY, ROBOT, CARD)
+MAX_FILE_BYTES = 2**31
+"""Largest file read into memory (the limit of a protobuf message)."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output; -1 in `shape` is the batch."""
+
+    name: str
+    shape: list[int]
+    dtype: str
+    unit: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says of itself."""
+
+    format_version: int
+    robot: str
+    task: str
+    joint_names: list[str]
+    """Wire order of the chunk's columns, absolute positions [rad]."""
+    control_rate: float
+    """Actions per second [Hz]."""
+    n_obs_steps: int
+    horizon: int
+    n_action_steps: int
+    first_action: int
+    """Row of the chunk that belongs to the newest observation."""
+    n_steps: int
+    """Steps of the sampler unless asked otherwise."""
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+    instructions: list[str]
+    dataset_digest: str
+    weights_digest: str
+    versions: dict[str, str]
+    files: dict[str, str]
+    """File name -> SHA-256, every file but the manifest."""
+
+    def __post_init__(self) -> None:
+        steps = (self.n_obs_steps, self.horizon, self.n_action_steps, self.n_steps)
+        if min(steps) < 1 or not 0 <= self.first_action <= self.horizon - self.n_action_steps:
+            raise BundleError(
+                f"steps and horizons do not fit together: n_obs_steps {self.n_obs_steps}, horizon "
+                f"{self.horizon}, first_action {self.first_action}, "
+                f"n_action_steps {self.n_action_steps}"
+            )
+        if not 0 < self.control_rate < 10_000:
+            raise BundleError(f"control_rate must be positive [Hz], got {self.control_rate}")
+        if not self.joint_names or len(set(self.joint_names)) != len(self.joint_names):
+            raise BundleError(f"joint_names must be distinct, got {self.joint_names}")
+        if not self.inputs:
+            raise BundleError("inputs must name at least one observation")
+
+    @property
+    def dt(self) -> float:
+        """Time between actions of a chunk [s]."""
+        return 1 / self.control_rate
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle in memory."""
+
+    path: Path
+    manifest: Manifest
+    contents: Mapping[str, bytes]
+    """File name -> the bytes that were hashed."""
+
+
+def sha256(data: bytes) -> str:
+    """Hexadecimal SHA-256."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def write_bundle(
+    path: Path, contents: Mapping[str, bytes], description: Mapping[str, Any]
+) -> Manifest:
+    """Write a bundle next to its place and move it there whole.
+
+    Args:
+        path: folder to create; an existing bundle is replaced, anything else is refused.
+        contents: file name -> bytes, all of `REQUIRED`.
+        description: the manifest's fields but `format_version` and `files`.
+
+    Raises:
+        BundleError: `path` holds something that is not a bundle, or a file is missing.
+    """
+    missing = [name for name in REQUIRED if name not in contents]
+    if missing:
+        raise BundleError(f"a bundle needs {', '.join(missing)}")
+    if path.exists() and not (path / MANIFEST).is_file() and any(path.iterdir()):
+        raise BundleError(f"{path} exists and is not a bundle; choose another folder")
+    files = {name: sha256(data) for name, data in sorted(contents.items())}
+    manifest = Manifest(format_version=FORMAT_VERSION, files=files, **description)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    for name, data in contents.items():
+        (scratch / name).write_bytes(data)
+    (scratch / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+    scratch.chmod(0o755)
+    if path.exists():
+        shutil.rmtree(path)
+    scratch.rename(path)
+    return manifest
+
+
+def _read(folder: Path, name: str) -> bytes:
+    path = folder / name
+    if path.is_symlink() or not path.is_file():
+        raise BundleError(f"{folder}: {name} is missing or is not a plain file")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise BundleError(f"{folder}: {name} is larger than {MAX_FILE_BYTES} bytes")
+    return path.read_bytes()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Parse and check `manifest.json` alone.
+
+    Raises:
+        BundleError: it is missing, unreadable, of a newer format, or does not fit the schema.
+    """
+    if not folder.is_dir():
+        raise BundleError(f"{folder} is not a folder")
+    where = f"{folder}: {MANIFEST}"
+    try:
+        content = json.loads(_read(folder, MANIFEST).decode())
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BundleError(f"{where} is not JSON: {error}") from error
+    version = content.get("format_version") if isinstance(content, dict) else None
+    if type(version) is not int:
+        raise BundleError(f"{where} has no format_version")
+    if version != FORMAT_VERSION:
+        advice = "update Bridle" if version > FORMAT_VERSION else "export the policy again"
+        raise BundleError(
+            f"{where} has format version {version}, this Bridle reads {FORMAT_VERSION}; {advice}"
+        )
+    try:
+        manifest = dacite.from_dict(Manifest, content, dacite.Config(strict=True))
+    except BundleError as error:
+        raise BundleError(f"{where}: {error}") from error
+    except (dacite.DaciteError, TypeError, AttributeError) as error:
+        raise BundleError(f"{where}: {error}") from error
+    for name, digest in manifest.files.items():
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) or name == MANIFEST:
+            raise BundleError(f"{where} lists a file outside the bundle: {name!r}")
+        if not re.fullmatch(r"[0-9a-f]{64}", digest):
+            raise BundleError(f"{where} has no SHA-256 for {name}")
+    return manifest
+
+
+def load_bundle(folder: Path | str) -> Bundle:
+    """Read a bundle and check every byte of it.
+
+    Raises:
+        BundleError: a file is missing, altered or not listed, or the manifest is not readable.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    missing = [name for name in REQUIRED if name not in manifest.files]
+    if missing:
+        raise BundleError(f"{folder}: {MANIFEST} does not list {', '.join(missing)}")
+    present = {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_dir()}
+    unlisted = sorted(present - manifest.files.keys() - {MANIFEST})
+    if unlisted:
+        raise BundleError(f"{folder}: {unlisted[0]} is not listed in {MANIFEST}")
+    contents = {}
+    for name, expected in manifest.files.items():
+        data = _read(folder, name)
+        found = sha256(data)
+        if found != expected:
+            raise BundleError(
+                f"{folder}: {name} was altered: SHA-256 {found[:12]}…, expected {expected[:12]}…"
+            )
+        contents[name] = data
+    return Bundle(folder, manifest, contents)

@@ -1,0 +1,1 @@
+"""Hard limits between a policy and a robot."""

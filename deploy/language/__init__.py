@@ -1,0 +1,1 @@
+"""What a person says to a running robot, turned into a typed correction."""

@@ -1,0 +1,158 @@
+"""Runs a bundle with ONNX Runtime: observations in, an action chunk out. No PyTorch."""
+
+import io
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridle.deploy import bundle as files
+from bridle.deploy.bundle import Bundle
+from bridle.deploy.exceptions import BundleError, InferenceError
+
+PROVIDERS = {
+    "cpu": ("CPUExecutionProvider",),
+    "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
+}
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What one inference gave."""
+
+    chunk: NDArray[np.float32]
+    """(B, H, A) absolute joint positions [rad]; row `first_action` is the present."""
+    score: NDArray[np.float32]
+    """(B,) the generator's score of each chunk; larger is less familiar."""
+    seconds: float
+
+
+class Runtime:
+    """The policy of a verified bundle.
+
+    The tables in the bundle, one per number of steps, are the generator's own: no time grid is
+    computed here. On the CPU the whole sampler runs as one graph; on a GPU the one-step graph is walked along the
+    table from here, because CUDA graphs cannot hold control flow.
+    """
+
+    def __init__(self, bundle: Bundle, provider: str = "cpu", threads: int = 1) -> None:
+        """Load the graphs.
+
+        Args:
+            bundle: a verified bundle.
+            provider: `cpu` or `cuda`.
+            threads: threads within one operator; more than one rarely pays for small networks.
+
+        Raises:
+            BundleError: the provider is not available or a graph cannot be loaded.
+        """
+        ort = _onnxruntime()
+        if provider not in PROVIDERS:
+            raise BundleError(f"provider must be one of {', '.join(PROVIDERS)}, got {provider!r}")
+        if threads < 1:
+            raise BundleError(f"threads must be at least 1, got {threads}")
+        self.manifest = bundle.manifest
+        self.provider = provider
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        self._options = options
+        with np.load(io.BytesIO(bundle.contents[files.TABLE]), allow_pickle=False) as table:
+            self.tables = {int(steps): table[steps] for steps in table.files}
+        names = (files.POLICY,) if provider == "cpu" else (files.ENCODER, files.STEP)
+        self._sessions = {name: self._session(ort, bundle.contents[name], name) for name in names}
+        self._inputs = {spec.name: tuple(spec.shape[1:]) for spec in self.manifest.inputs}
+        self._chunk_shape = (self.manifest.horizon, len(self.manifest.joint_names))
+
+    def _session(self, ort: Any, model: bytes, name: str) -> Any:
+        wanted = PROVIDERS[self.provider]
+        try:
+            session = ort.InferenceSession(model, self._options, providers=list(wanted))
+        except Exception as error:  # ONNX Runtime raises bare pybind exceptions
+            raise BundleError(f"{name} cannot be loaded: {str(error).splitlines()[0]}") from error
+        used = session.get_providers()[0]
+        if used != wanted[0]:
+            raise BundleError(
+                f"asked for {wanted[0]} but ONNX Runtime fell back to {used}; install "
+                "'bridle[gpu]' with CUDA 13 and cuDNN 9, or choose the provider cpu"
+            )
+        return session
+
+    def infer(
+        self,
+        observation: Mapping[str, NDArray[np.floating[Any]]],
+        noise: NDArray[np.float32],
+        n_steps: int | None = None,
+    ) -> Inference:
+        """Generate chunks.
+
+        Args:
+            observation: every input of the manifest, (B, To, d), physical units.
+            noise: (B, H, A) standard normal.
+            n_steps: steps of the sampler; None takes the one the policy was trained for.
+
+        Raises:
+            InferenceError: a key is missing, a shape is wrong, or a number is not finite.
+        """
+        began = time.perf_counter()
+        feed = self._checked(observation, noise)
+        table = self.tables.get(self.manifest.n_steps if n_steps is None else n_steps)
+        if table is None:
+            offered = ", ".join(map(str, sorted(self.tables)))
+            raise InferenceError(f"the bundle has tables of {offered} steps, not {n_steps}")
+        if self.provider == "cpu":
+            session = self._sessions[files.POLICY]
+            chunk, score = session.run(
+                ("chunk", "score"), feed | {"noise": noise, "table": table}
+            )
+        else:
+            cond, offset, scale = self._sessions[files.ENCODER].run(
+                ("cond", "offset", "scale"), feed
+            )
+            x, score = noise, None
+            for row in table:
+                x, score = self._sessions[files.STEP].run(
+                    ("next", "score"), {"x": x, "row": row, "cond": cond}
+                )
+            chunk = offset + scale * x
+        if not np.isfinite(chunk).all():
+            raise InferenceError("the policy gave numbers that are not finite")
+        return Inference(chunk, score, time.perf_counter() - began)
+
+    def _checked(
+        self, observation: Mapping[str, NDArray[np.floating[Any]]], noise: NDArray[np.float32]
+    ) -> dict[str, NDArray[np.float32]]:
+        batch = noise.shape[0] if noise.ndim == 3 else -1
+        if noise.shape != (batch, *self._chunk_shape) or noise.dtype != np.float32:
+            raise InferenceError(
+                f"noise must be float32 (B, {self._chunk_shape[0]}, {self._chunk_shape[1]}), "
+                f"got {noise.dtype} {noise.shape}"
+            )
+        feed = {}
+        for name, shape in self._inputs.items():
+            if name not in observation:
+                raise InferenceError(f"observation '{name}' is missing")
+            value = np.asarray(observation[name], np.float32)
+            if value.shape != (batch, *shape):
+                raise InferenceError(
+                    f"observation '{name}' must be {(batch, *shape)}, got {value.shape}"
+                )
+            if not np.isfinite(value).all():
+                raise InferenceError(f"observation '{name}' has numbers that are not finite")
+            feed[name] = value
+        return feed
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise BundleError(
+            "ONNX Runtime is missing: pip install 'bridle[cpu]' or 'bridle[gpu]', not both"
+        ) from error
+    return onnxruntime

@@ -1,0 +1,52 @@
+"""Launches the graph on a machine with a full ROS 2: `ros2 launch bridle bridle.launch.py bundle:=...`.
+
+Without `sim:=true` no robot is started: remap `joint_states` and the command topic to the robot's.
+"""
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode, Node
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Describe the graph; every node is a process of its own."""
+    arguments = [
+        DeclareLaunchArgument("bundle", description="Folder of the bundle to serve."),
+        DeclareLaunchArgument("robot", default_value="ur5e_2f85", description="Robot file or name."),
+        DeclareLaunchArgument("task", default_value="pick-place", description="Simulated task."),
+        DeclareLaunchArgument("provider", default_value="cpu", description="cpu or cuda."),
+        DeclareLaunchArgument("namespace", default_value="", description="Namespace of all nodes."),
+        DeclareLaunchArgument("sim", default_value="false", description="Start a simulated robot."),
+    ]
+    bundle, robot = LaunchConfiguration("bundle"), LaunchConfiguration("robot")
+    common = {"package": "bridle", "namespace": LaunchConfiguration("namespace"), "output": "both"}
+    nodes = [
+        LifecycleNode(
+            name="guard_node",
+            executable="guard_node",
+            parameters=[{"robot": robot, "bundle": bundle}],
+            **common,
+        ),
+        LifecycleNode(
+            name="policy_node",
+            executable="policy_node",
+            parameters=[{"bundle": bundle, "provider": LaunchConfiguration("provider")}],
+            **common,
+        ),
+        Node(
+            name="correction_node",
+            executable="correction_node",
+            parameters=[{"bundle": bundle}],
+            **common,
+        ),
+        Node(
+            name="sim_robot_node",
+            executable="sim_robot_node",
+            parameters=[{"task": LaunchConfiguration("task"), "robot": robot}],
+            condition=IfCondition(LaunchConfiguration("sim")),
+            **common,
+        ),
+    ]
+    return LaunchDescription([*arguments, *nodes])

@@ -1,0 +1,263 @@
+"""policy_node: joint states and observations in, action chunks out.
+
+Callbacks only store what arrives. All planning happens in one thread of its own, so that a slow
+network never delays a message; the executor and the planner share nothing but single assignments.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import Vector3Stamped
+from numpy.typing import NDArray
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64, Float64MultiArray, String
+from trajectory_msgs.msg import JointTrajectory
+
+from bridle.deploy.bundle import load_bundle
+from bridle.deploy.robot import load_robot
+from bridle.deploy.runtime import Runtime
+from bridle.deploy.serving import Observation, PolicyServer, TimedChunk
+from bridle.deploy.steering import Steering, SteeringConfig
+from bridle.ros_nodes import qos
+from bridle.ros_nodes.messages import (
+    joint_vectors,
+    nanoseconds,
+    status,
+    trajectory,
+)
+from bridle.ros_nodes.params import declare, param
+from bridle.ros_nodes.process import autostart, run, transition
+
+
+@dataclass(frozen=True)
+class PolicyParams:
+    """Parameters of policy_node."""
+
+    bundle: str = param("Folder of the bundle to serve.")
+    provider: str = param("ONNX Runtime provider: cpu or cuda.", "cpu")
+    threads: int = param("Threads of one inference.", 1)
+    seed: int = param("Seed of the sampling noise.", 0)
+    correction_hold: float = param("Time a nudge or a grip stays in force [s].", 3.0)
+    max_nudge: float = param("Largest offset from the policy's path [m].", 0.10)
+    autostart: bool = param("Configure and activate without a lifecycle manager.", True)
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise ValueError(f"threads must be at least 1, got {self.threads}")
+
+
+class PolicyNode(LifecycleNode):
+    """Serves a bundle."""
+
+    def __init__(self) -> None:
+        """Declare parameters; everything else waits for `configure`."""
+        super().__init__("policy_node")
+        self.params = declare(self, PolicyParams)
+        self._server: PolicyServer | None = None
+        self._planner: threading.Thread | None = None
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._reissue = False
+        self._extra: dict[str, NDArray[np.float32]] = {}
+        self._chunks = 0
+        self._slowest = 0.0
+        self._problem = ""
+
+    # -- lifecycle ---------------------------------------------------------------------------------
+
+    @transition
+    def on_configure(self) -> None:
+        """Verify and load the bundle, warm it up, open the topics."""
+        bundle = load_bundle(Path(self.params.bundle))
+        runtime = Runtime(bundle, self.params.provider, self.params.threads)
+        steering = SteeringConfig(
+            hold=self.params.correction_hold, max_offset=self.params.max_nudge
+        )
+        server = PolicyServer(bundle, runtime, seed=self.params.seed, steering=steering)
+        server.warm_up()
+        joints = load_robot(bundle.manifest.robot).joints
+        self._grips = {"open": joints[-1].position[0], "close": joints[-1].position[1]}
+        self._server = server
+        self._chunk_publisher = self.create_publisher(
+            JointTrajectory, "action_chunk", qos.COMMAND
+        )
+        self._diagnostics = self.create_publisher(DiagnosticArray, "diagnostics", qos.EVENT)
+        self.create_subscription(JointState, "joint_states", self._on_joint_state, qos.SENSOR)
+        for key in server.extra_keys:
+            self.create_subscription(
+                Float64MultiArray, f"observation/{key}", partial(self._on_extra, key), qos.SENSOR
+            )
+        self.create_subscription(Vector3Stamped, "nudge", self._on_nudge, qos.EVENT)
+        self.create_subscription(String, "grip", self._on_grip, qos.EVENT)
+        self.create_subscription(Float64, "pace", self._on_pace, qos.LATCHED)
+        self.create_subscription(String, "instruction", self._on_instruction, qos.LATCHED)
+        self.create_timer(0.25, self._publish_diagnostics)
+        self.get_logger().info(
+            f"serving {self.params.bundle}: {bundle.manifest.task} on {bundle.manifest.robot}"
+        )
+
+    @transition
+    def on_activate(self) -> None:
+        """Start planning from a clean history."""
+        assert self._server is not None
+        self._server.clear()
+        self._extra.clear()
+        self._stopping.clear()
+        self._planner = threading.Thread(target=self._plan_forever, daemon=True)
+        self._planner.start()
+
+    @transition
+    def on_deactivate(self) -> None:
+        """Stop planning; the guard brings the robot to rest when no chunk follows."""
+        self.stop_planning()
+
+    def stop_planning(self) -> None:
+        """End the planning thread."""
+        self._stopping.set()
+        self._wake.set()
+        if self._planner is not None:
+            self._planner.join(timeout=5.0)
+            self._planner = None
+
+    def destroy_node(self) -> None:
+        """Stop planning before the node goes."""
+        self.stop_planning()
+        super().destroy_node()
+
+    # -- what arrives ------------------------------------------------------------------------------
+
+    @property
+    def _active(self) -> bool:
+        return self._planner is not None
+
+    def _on_joint_state(self, message: JointState) -> None:
+        if not self._active or self._server is None:
+            return
+        try:
+            position, velocity = joint_vectors(message, self._server.manifest.joint_names)
+            self._server.observe(
+                Observation(
+                    stamp=nanoseconds(message.header.stamp),
+                    time=time.monotonic(),
+                    position=position,
+                    velocity=velocity,
+                    extra=dict(self._extra),
+                )
+            )
+        except ValueError as error:
+            self._report(str(error))
+
+    def _on_extra(self, key: str, message: Float64MultiArray) -> None:
+        values = np.asarray(message.data, np.float32)
+        if not np.isfinite(values).all():
+            self._report(f"observation/{key}: a value is not finite")
+            return
+        self._extra[key] = values
+
+    def _on_nudge(self, message: Vector3Stamped) -> None:
+        v = message.vector
+        self._steer(lambda s: s.nudged(np.array([v.x, v.y, v.z]), time.monotonic()))
+
+    def _on_grip(self, message: String) -> None:
+        if message.data not in self._grips:
+            self._report(f"grip: expected open or close, got {message.data!r}")
+            return
+        self._steer(lambda s: s.gripped(self._grips[message.data], time.monotonic()))
+
+    def _on_pace(self, message: Float64) -> None:
+        self._steer(lambda s: s.paced(message.data), reissue=False)
+
+    def _on_instruction(self, message: String) -> None:
+        self.get_logger().info(f"instruction in force: {message.data}")
+
+    def _steer(self, change: Callable[[Steering], Steering], *, reissue: bool = True) -> None:
+        if self._server is None:
+            return
+        try:
+            self._server.steering = change(self._server.steering)
+        except ValueError as error:
+            self._report(str(error))
+            return
+        if reissue:
+            self._reissue = True
+            self._wake.set()
+
+    # -- planning ----------------------------------------------------------------------------------
+
+    def _plan_forever(self) -> None:
+        assert self._server is not None
+        due = time.monotonic()
+        while not self._stopping.is_set():
+            self._wake.wait(timeout=max(0.0, due - time.monotonic()))
+            self._wake.clear()
+            if self._stopping.is_set():
+                return
+            now = time.monotonic()
+            if not self._server.ready:
+                due = now + 0.01
+                continue
+            try:
+                if now >= due:
+                    chunk: TimedChunk | None = self._server.plan()
+                    due = max(due + self._server.replan_seconds, now)
+                else:
+                    chunk = self._server.reissue() if self._reissue else None
+                self._reissue = False
+                if chunk is not None:
+                    self._publish(chunk)
+                    self._problem = ""
+            except ValueError as error:
+                self._report(str(error))
+                due = now + 0.05
+
+    def _publish(self, chunk: TimedChunk) -> None:
+        assert self._server is not None
+        names = self._server.manifest.joint_names
+        self._chunk_publisher.publish(trajectory(chunk.stamp, names, chunk.times, chunk.positions))
+        self._chunks += 1
+        self._slowest = max(self._slowest, chunk.seconds)
+
+    # -- reports -----------------------------------------------------------------------------------
+
+    def _report(self, problem: str) -> None:
+        self._problem = problem
+        self.get_logger().warning(problem, throttle_duration_sec=1.0)
+
+    def _publish_diagnostics(self) -> None:
+        ok = self._active and not self._problem
+        sentence = self._problem or ("planning" if self._active else "inactive")
+        message = DiagnosticArray()
+        message.header.stamp = self.get_clock().now().to_msg()
+        message.status = [
+            status(
+                "policy",
+                DiagnosticStatus.OK if ok else DiagnosticStatus.WARN,
+                sentence,
+                {"chunks": self._chunks, "slowest_inference_ms": round(1e3 * self._slowest, 2)},
+            )
+        ]
+        self._slowest = 0.0
+        self._diagnostics.publish(message)
+
+
+def _make() -> PolicyNode:
+    node = PolicyNode()
+    if node.params.autostart:
+        autostart(node)
+    return node
+
+
+def main() -> int:
+    """Entry point of the process."""
+    return run(_make)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,237 @@
+"""sim_robot_node: the simulated robot, in real time, behind the topics of a real one.
+
+It takes position commands as a robot driver does, publishes joint states and observations, and
+counts, at every physics step, whether the simulated joints leave the limits in the robot file.
+"""
+
+import json
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.node import Node
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Float64MultiArray, String
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from bridle import sim
+from bridle.deploy.robot import load_robot
+from bridle.ros_nodes import qos
+from bridle.ros_nodes.messages import array_message
+from bridle.ros_nodes.params import declare, param
+from bridle.ros_nodes.process import run
+
+MAX_COMMAND_STEP = 0.2
+"""A commanded arm joint this far [rad] from its last setpoint is refused, as a driver would: it
+comes from a controller that does not know where the robot is."""
+MAX_CATCH_UP = 40
+"""Physics steps made up for after a stall; beyond that the simulation slips behind real time."""
+
+
+@dataclass(frozen=True)
+class SimRobotParams:
+    """Parameters of sim_robot_node."""
+
+    task: str = param("Task to simulate.", "pick-place")
+    seed: int = param("Seed of the episode that the next reset starts.", 0, dynamic=True)
+    robot: str = param("Robot file whose limits are counted against.", "ur5e_2f85")
+    joint_state_rate: float = param("Joint states and observations per second [Hz].", 100.0)
+    camera_rate: float = param("Frames per second of camera/front, 0 for none [Hz].", 0.0)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.joint_state_rate <= 1000:
+            raise ValueError(f"joint_state_rate must lie in 1..1000 Hz, got {self.joint_state_rate}")
+        if not 0 <= self.camera_rate <= 60:
+            raise ValueError(f"camera_rate must lie in 0..60 Hz, got {self.camera_rate}")
+
+
+class LimitCounter:
+    """Counts physics steps at which the simulated joints are outside the robot's limits."""
+
+    def __init__(self, robot: str, dt: float) -> None:
+        """Count against the limits of a robot file, at physics steps of `dt` [s]."""
+        limits = load_robot(robot).limits
+        self._lower, self._upper = limits.position_min, limits.position_max
+        self._velocity, self._acceleration = limits.velocity, limits.acceleration
+        self._dt = dt
+        self.clear()
+
+    def clear(self) -> None:
+        """Start again from zero."""
+        self.violations = {"position": 0, "velocity": 0, "acceleration": 0}
+        self.steps = 0
+        self.largest = {"velocity": 0.0, "acceleration": 0.0}
+        self._last: NDArray[np.float64] | None = None
+
+    def count(self, position: NDArray[np.float64], velocity: NDArray[np.float64]) -> None:
+        """Take in the state after one physics step."""
+        acceleration = np.zeros_like(velocity)
+        if self._last is not None:
+            acceleration = (velocity - self._last) / self._dt
+        self._last = velocity.copy()
+        self.steps += 1
+        outside = np.maximum(self._lower - position, position - self._upper)
+        self.violations["position"] += bool((outside > 1e-6).any())
+        for name, value, bound in (
+            ("velocity", velocity, self._velocity),
+            ("acceleration", acceleration, self._acceleration),
+        ):
+            share = float((np.abs(value) / bound).max())
+            self.violations[name] += share > 1
+            self.largest[name] = max(self.largest[name], share)
+
+
+class SimRobotNode(Node):
+    """The simulated robot."""
+
+    def __init__(self) -> None:
+        """Start the first episode and the clock of the physics."""
+        super().__init__("sim_robot_node")
+        self.params = declare(self, SimRobotParams)
+        self.env: Any = sim.make(self.params.task).unwrapped
+        self.counter = LimitCounter(self.params.robot, self.env.physics_dt)
+        self._episode = -1
+        self._joint_states = self.create_publisher(JointState, "joint_states", qos.SENSOR)
+        self._episode_publisher = self.create_publisher(String, "episode", qos.LATCHED)
+        self._image_publisher = self.create_publisher(Image, "camera/front/image_raw", qos.IMAGE)
+        self._extra = {"object_state": self.create_publisher(
+            Float64MultiArray, "observation/object_state", qos.SENSOR
+        )}
+        self.create_subscription(
+            Float64MultiArray, "forward_position_controller/commands", self._on_command, qos.COMMAND
+        )
+        self.create_subscription(
+            JointTrajectory,
+            "joint_trajectory_controller/joint_trajectory",
+            self._on_trajectory,
+            qos.COMMAND,
+        )
+        self.create_service(Trigger, "reset_episode", self._on_reset)
+        self._start_episode()
+        self.create_timer(self.env.physics_dt, self._advance)
+        self.create_timer(1 / self.params.joint_state_rate, self._publish_state)
+        self.create_timer(0.1, self._publish_episode)
+        if self.params.camera_rate:
+            self.create_timer(1 / self.params.camera_rate, self._publish_image)
+        self.get_logger().info(f"simulating {self.params.task} on {self.params.robot}")
+
+    def _start_episode(self) -> None:
+        self._episode += 1
+        self._seed = int(self.get_parameter("seed").value)
+        self.env.reset(seed=self._seed)
+        position, _ = self.env.joint_state()
+        self._setpoint = position.copy()
+        self.env.set_command(self._setpoint)
+        self.counter.clear()
+        self._success = False
+        self._success_time = math.nan
+        self._refused = 0
+        self._epoch = time.monotonic()
+        self._steps = 0
+        self._slipped = 0
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._start_episode()
+        self._publish_state()
+        self._publish_episode()
+        response.success = True
+        response.message = f"episode {self._episode}, seed {self._seed}"
+        return response
+
+    # -- commands ----------------------------------------------------------------------------------
+
+    def _on_command(self, message: Float64MultiArray) -> None:
+        self._take(np.asarray(message.data, np.float64))
+
+    def _on_trajectory(self, message: JointTrajectory) -> None:
+        names = sim.JOINT_NAMES
+        if sorted(message.joint_names) != sorted(names) or not message.points:
+            self._refuse(f"joint_trajectory: expected the joints {names}")
+            return
+        order = [message.joint_names.index(name) for name in names]
+        positions = np.asarray(message.points[-1].positions, np.float64)
+        self._take(positions[order] if len(positions) == len(names) else positions)
+
+    def _take(self, command: NDArray[np.float64]) -> None:
+        if command.shape != self._setpoint.shape or not np.isfinite(command).all():
+            self._refuse(f"a command must be {len(self._setpoint)} finite numbers, got {command}")
+            return
+        jump = float(np.abs(command - self._setpoint)[: len(command) - 1].max())
+        if jump > MAX_COMMAND_STEP:
+            self._refuse(f"a command {jump:.2f} rad from the last one, allowed {MAX_COMMAND_STEP}")
+            return
+        self._setpoint = command
+
+    def _refuse(self, why: str) -> None:
+        self._refused += 1
+        self.get_logger().warning(f"refused {why}", throttle_duration_sec=1.0)
+
+    # -- physics -----------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        due = int((time.monotonic() - self._epoch) / self.env.physics_dt) - self._steps
+        if due > MAX_CATCH_UP:
+            self._slipped += due - MAX_CATCH_UP
+            self._steps += due - MAX_CATCH_UP
+            due = MAX_CATCH_UP
+        for _ in range(due):
+            self.env.set_command(self._setpoint)
+            self.env.advance(1)
+            self._steps += 1
+            self.counter.count(*self.env.joint_state())
+        if due and not self._success and self.env.is_success():
+            self._success = True
+            self._success_time = time.monotonic() - self._epoch
+            self._publish_episode()
+
+    # -- what is published -------------------------------------------------------------------------
+
+    def _publish_state(self) -> None:
+        position, velocity = self.env.joint_state()
+        message = JointState(
+            name=list(sim.JOINT_NAMES), position=position.tolist(), velocity=velocity.tolist()
+        )
+        message.header.stamp = self.get_clock().now().to_msg()
+        observation = self.env.observe()
+        for key, publisher in self._extra.items():
+            publisher.publish(array_message(key, observation[key]))
+        self._joint_states.publish(message)
+
+    def _publish_episode(self) -> None:
+        state = {
+            "episode": self._episode,
+            "seed": self._seed,
+            "seconds": round(time.monotonic() - self._epoch, 3),
+            "success": self._success,
+            "success_seconds": None if math.isnan(self._success_time) else self._success_time,
+            "tool": [round(float(x), 5) for x in self.env.observe()["tcp_pose"][:3]],
+            "violations": self.counter.violations,
+            "largest_share": {k: round(v, 3) for k, v in self.counter.largest.items()},
+            "physics_steps": self.counter.steps,
+            "refused_commands": self._refused,
+            "slipped_steps": self._slipped,
+        }
+        self._episode_publisher.publish(String(data=json.dumps(state)))
+
+    def _publish_image(self) -> None:
+        frame = self.env.render()
+        message = Image(
+            height=frame.shape[0], width=frame.shape[1], encoding="rgb8", step=3 * frame.shape[1]
+        )
+        message.header.stamp = self.get_clock().now().to_msg()
+        message.header.frame_id = "front"
+        message.data = frame.tobytes()
+        self._image_publisher.publish(message)
+
+
+def main() -> int:
+    """Entry point of the process."""
+    return run(SimRobotNode)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

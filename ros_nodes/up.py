@@ -1,0 +1,177 @@
+"""Starts the graph, watches it, and takes it down cleanly."""
+
+import ctypes
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+
+from rich.console import Console
+
+RESTART_AFTER = 1.5
+"""Pause before a process that died is started again [s]: the guard is seen to hold meanwhile."""
+MAX_RESTARTS = 3
+STOP_PATIENCE = 5.0
+"""Time a process has to end after SIGINT before it is killed [s]."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """One node of the graph."""
+
+    name: str
+    module: str
+    params: Mapping[str, object] = field(default_factory=dict)
+    essential: bool = False
+    """Whether its death takes the graph down; the others are started again."""
+
+    def command(self, remap: Sequence[str]) -> list[str]:
+        """The command line that starts it."""
+        line = [sys.executable, "-m", self.module, "--ros-args"]
+        for name, value in self.params.items():
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            line += ["-p", f"{name}:={text}"]
+        for rule in remap:
+            line += ["-r", rule]
+        return line
+
+
+def environment() -> dict[str, str]:
+    """The environment of the nodes: this machine only unless asked otherwise, no spinning threads."""
+    defaults = {
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    return defaults | dict(os.environ)
+
+
+def use_local_domain() -> None:
+    """Keep a graph that this process starts and watches to itself, unless asked otherwise."""
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    os.environ.setdefault("ROS_DOMAIN_ID", str(random.randint(1, 101)))
+
+
+def _die_with_parent() -> None:
+    # Linux: the kernel ends the nodes when the watcher is killed and cannot do it itself.
+    prctl_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(prctl_set_pdeathsig, signal.SIGTERM)
+
+
+class Graph:
+    """The running processes; a context manager that leaves none behind."""
+
+    def __init__(self, processes: Sequence[Process], *, remap: Sequence[str] = ()) -> None:
+        """Describe the graph; `start` starts it."""
+        self._specs = {p.name: p for p in processes}
+        self._remap = tuple(remap)
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._restarts = dict.fromkeys(self._specs, 0)
+        self._restart_at: dict[str, float] = {}
+        self._console = Console(stderr=True, highlight=False)
+
+    def __enter__(self) -> "Graph":
+        """Start every process."""
+        for name in self._specs:
+            self._start(name)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop every process."""
+        self.stop()
+
+    def _start(self, name: str) -> None:
+        self._running[name] = subprocess.Popen(
+            self._specs[name].command(self._remap),
+            env=environment(),
+            # A process group of its own: Ctrl-C reaches the watcher, which stops the nodes in order.
+            start_new_session=True,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        )
+
+    def pid(self, name: str) -> int:
+        """Process number of a node."""
+        return self._running[name].pid
+
+    def check(self) -> str | None:
+        """Look after the processes once; a sentence when the graph cannot go on."""
+        now = time.monotonic()
+        for name, process in self._running.items():
+            code = process.poll()
+            if code is None:
+                continue
+            if name not in self._restart_at:
+                spec = self._specs[name]
+                # Status 2 is a configuration error: it said why, and would say it again.
+                if spec.essential or code == 2 or self._restarts[name] >= MAX_RESTARTS:
+                    return f"{name} ended with status {code}"
+                self._console.print(f"[yellow]{name} died (status {code}); starting it again")
+                self._restart_at[name] = now + RESTART_AFTER
+            elif now >= self._restart_at[name]:
+                del self._restart_at[name]
+                self._restarts[name] += 1
+                self._start(name)
+                break
+        return None
+
+    def watch(self) -> int:
+        """Watch until SIGINT, SIGTERM, or the graph cannot go on; the exit status."""
+        stopped = False
+
+        def stop(signum: int, frame: FrameType | None) -> None:
+            nonlocal stopped
+            stopped = True
+
+        previous = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            while not stopped:
+                problem = self.check()
+                if problem is not None:
+                    self._console.print(f"[red]{problem}; stopping everything")
+                    return 1
+                time.sleep(0.1)
+            return 0
+        finally:
+            for s, handler in previous.items():
+                signal.signal(s, handler)
+
+    def stop(self) -> None:
+        """End every process: the policy first, the guard and the robot last."""
+        for name in self._specs:
+            process = self._running.get(name)
+            if process is None or process.poll() is not None:
+                continue
+            process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + STOP_PATIENCE
+        for process in self._running.values():
+            try:
+                process.wait(timeout=max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._running.clear()
+
+
+def simulated_graph(
+    bundle: str, *, task: str, robot: str, seed: int, camera_rate: float, log: str
+) -> list[Process]:
+    """Policy, correction, guard and the simulated robot, in the order in which they are stopped."""
+    nodes = "bridle.ros_nodes"
+    return [
+        Process("policy_node", f"{nodes}.policy_node", {"bundle": bundle, "seed": seed}),
+        Process(
+            "correction_node", f"{nodes}.correction_node", {"bundle": bundle, "log": log}
+        ),
+        Process("guard_node", f"{nodes}.guard_node", {"robot": robot, "bundle": bundle}, True),
+        Process(
+            "sim_robot_node",
+            f"{nodes}.sim_robot_node",
+            {"task": task, "robot": robot, "seed": seed, "camera_rate": float(camera_rate)},
+            True,
+        ),
+    ]

@@ -1,0 +1,1 @@
+"""Robot models, tasks, experts and environments: MuJoCo and Gymnasium, no PyTorch."""

@@ -1,0 +1,1 @@
+"""Demonstration sets, imitation and evaluation."""
