@@ -38,13 +38,16 @@ class Runtime:
     table from here, because CUDA graphs cannot hold control flow.
     """
 
-    def __init__(self, bundle: Bundle, provider: str = "cpu", threads: int = 1) -> None:
+    def __init__(
+        self, bundle: Bundle, provider: str = "cpu", threads: int = 1, *, walk: bool | None = None
+    ) -> None:
         """Load the graphs.
 
         Args:
             bundle: a verified bundle.
             provider: `cpu` or `cuda`.
             threads: threads within one operator; more than one rarely pays for small networks.
+            walk: whether to walk the one-step graph from here; by default only on a GPU.
 
         Raises:
             BundleError: the provider is not available or a graph cannot be loaded.
@@ -64,7 +67,8 @@ class Runtime:
         self._options = options
         with np.load(io.BytesIO(bundle.contents[files.TABLE]), allow_pickle=False) as table:
             self.tables = {int(steps): table[steps] for steps in table.files}
-        names = (files.POLICY,) if provider == "cpu" else (files.ENCODER, files.STEP)
+        self._walk = provider != "cpu" if walk is None else walk
+        names = (files.ENCODER, files.STEP) if self._walk else (files.POLICY,)
         self._sessions = {name: self._session(ort, bundle.contents[name], name) for name in names}
         self._inputs = {spec.name: tuple(spec.shape[1:]) for spec in self.manifest.inputs}
         self._chunk_shape = (self.manifest.horizon, len(self.manifest.joint_names))
@@ -105,24 +109,24 @@ class Runtime:
         if table is None:
             offered = ", ".join(map(str, sorted(self.tables)))
             raise InferenceError(f"the bundle has tables of {offered} steps, not {n_steps}")
-        if self.provider == "cpu":
-            session = self._sessions[files.POLICY]
-            chunk, score = session.run(
-                ("chunk", "score"), feed | {"noise": noise, "table": table}
-            )
+        if self._walk:
+            chunk, score = self._walk_table(feed, noise, table)
         else:
-            cond, offset, scale = self._sessions[files.ENCODER].run(
-                ("cond", "offset", "scale"), feed
-            )
-            x, score = noise, None
-            for row in table:
-                x, score = self._sessions[files.STEP].run(
-                    ("next", "score"), {"x": x, "row": row, "cond": cond}
-                )
-            chunk = offset + scale * x
+            session = self._sessions[files.POLICY]
+            chunk, score = session.run(("chunk", "score"), feed | {"noise": noise, "table": table})
         if not np.isfinite(chunk).all():
             raise InferenceError("the policy gave numbers that are not finite")
         return Inference(chunk, score, time.perf_counter() - began)
+
+    def _walk_table(
+        self, feed: dict[str, NDArray[np.float32]], noise: NDArray[np.float32], table: Any
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        encoder, step = self._sessions[files.ENCODER], self._sessions[files.STEP]
+        cond, offset, scale = encoder.run(("cond", "offset", "scale"), feed)
+        x, score = noise, np.zeros(len(noise), np.float32)
+        for row in table:
+            x, score = step.run(("next", "score"), {"x": x, "row": row, "cond": cond})
+        return offset + scale * x, score
 
     def _checked(
         self, observation: Mapping[str, NDArray[np.floating[Any]]], noise: NDArray[np.float32]

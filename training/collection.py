@@ -4,7 +4,7 @@ import itertools
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from bridle import sim
 from bridle.training.demonstrations import DemonstrationWriter
 from bridle.training.evaluation import wilson_interval
 from bridle.training.exceptions import TrainingError
+from bridle.training.schema import spec_of
 
 SEED_BASE, SEED_STRIDE = 10_000, 1_000_000
 """Episode i of `--seed s` is the environment's seed SEED_BASE + s * SEED_STRIDE + i."""
@@ -75,22 +76,22 @@ def demonstrate(task: str, seed: int, noise: float) -> tuple[bool, Episode]:
     """
     env = sim.make(task)
     observation, _ = env.reset(seed=seed)
-    expert = sim.make_expert(env, noise=noise, rng=np.random.default_rng(seed))
+    expert = sim.Expert(env, noise=noise, rng=np.random.default_rng(seed))
     rows: dict[str, list[object]] = {}
-    success = done = False
-    while not (done or expert.done):
+    success = truncated = False
+    # The expert stays a moment after success: a policy must know to stay, too.
+    while not (truncated or expert.done):
         act = expert.act()
         for key, value in observation.items():
             rows.setdefault(key, []).append(value)
-        observation, reward, terminated, truncated, info = env.step(act.executed)
+        observation, reward, _, truncated, info = env.step(act.executed)
         rows.setdefault("action", []).append(act.label)
         rows.setdefault("phase", []).append(act.phase)
         rows.setdefault("reward", []).append(np.float32(reward))
         rows.setdefault("cost", []).append(np.float32(info["cost"]))
-        success = success or bool(info["success"])
-        done = terminated or truncated
+        success = bool(info["success"])
     episode = {key: np.asarray(value) for key, value in rows.items()}
-    episode["timestamp"] = np.arange(len(episode["action"])) * env.unwrapped.control_dt
+    episode["timestamp"] = np.arange(len(episode["action"])) * env.control_dt
     return success, episode
 
 
@@ -112,6 +113,21 @@ def _episodes(config: CollectConfig, workers: int) -> Iterator[tuple[bool, Episo
             pool.shutdown(wait=True, cancel_futures=True)
 
 
+def _create(
+    config: CollectConfig, episode: Episode, instructions: Sequence[str]
+) -> DemonstrationWriter:
+    keys = {key: spec_of(key, value.shape[1:]) for key, value in episode.items() if key != "phase"}
+    keys["instruction_id"] = spec_of("instruction_id", ())
+    return DemonstrationWriter.create(
+        config.out,
+        robot="ur5e_2f85",
+        task=config.task,
+        control_rate=float(1 / np.diff(episode["timestamp"]).mean().round(9)),
+        keys=keys,
+        instructions=instructions,
+    )
+
+
 def collect(config: CollectConfig) -> CollectResult:
     """Collect demonstrations until enough have succeeded.
 
@@ -122,7 +138,7 @@ def collect(config: CollectConfig) -> CollectResult:
     if config.out.exists():
         raise TrainingError(f"{config.out} exists; choose another --out or remove it")
     began = time.monotonic()
-    sim.make(config.task)  # an unknown task is an error here, not in a worker
+    instructions = sim.make(config.task).phases
     workers = config.workers or os.cpu_count() or 1
     writer: DemonstrationWriter | None = None
     kept = attempts = steps = 0
@@ -132,10 +148,10 @@ def collect(config: CollectConfig) -> CollectResult:
         for success, episode in episodes:
             attempts += 1
             if success:
-                writer = writer or _create(config, episode)
+                writer = writer or _create(config, episode, instructions)
                 phases = episode.pop("phase")
                 episode["instruction_id"] = np.array(
-                    [sim.PHASES.index(phase) for phase in phases], np.int32
+                    [instructions.index(phase) for phase in phases], np.int32
                 )
                 writer.append(episode)
                 kept += 1

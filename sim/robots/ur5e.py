@@ -1,0 +1,133 @@
+"""The UR5e with a Robotiq 2F-85 gripper, from the MuJoCo Menagerie files in the ogbench wheel.
+
+What those files leave out is set here: gains with which the arm follows a 20 Hz reference (a real
+UR5e under a trajectory controller lags about as little), gravity compensation (a real arm does it
+itself), and the contact options that attaching a model drops. Meshes of the arm are left out: its
+collision primitives are what is seen, which renders some fifty times faster.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+ARM_JOINTS = (
+    "shoulder_pan_joint",
+    "shoulder_lift_joint",
+    "elbow_joint",
+    "wrist_1_joint",
+    "wrist_2_joint",
+    "wrist_3_joint",
+)
+GRIPPER_JOINT = "robotiq_85_left_knuckle_joint"
+JOINT_NAMES = (*ARM_JOINTS, GRIPPER_JOINT)
+"""Joints of commands and joint states, in order; all in radians."""
+GRIPPER_CLOSED = 0.8
+"""Knuckle position of the closed gripper [rad]; 0 is open."""
+GRIPPER_CONTROL = 255.0
+"""Control of the gripper's actuator when closed."""
+HOME = np.array([-1.0, -1.0, 1.0, -1.0, -1.0, 0.0]) * np.pi / 2
+"""Arm joints with the tool pointing down in front of the base [rad]."""
+TCP_SITE = "tcp"
+"""The tool centre point: between the finger tips of the 2F-85 (its site `pinch`)."""
+
+_GRIPPER = "gripper/"
+_STIFFNESS, _DAMPING = 4000.0, 200.0
+_WRIST_SHARE = 0.25
+
+
+def _description(name: str) -> Path:
+    spec = find_spec("ogbench")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("ogbench, which holds the robot's model", name="ogbench")
+    root = Path(spec.submodule_search_locations[0])
+    return root / "manipspace" / "descriptions" / name
+
+
+def _arm() -> mujoco.MjSpec:
+    spec = mujoco.MjSpec.from_file(str(_description("universal_robots_ur5e/ur5e.xml")))
+    for key in list(spec.keys):
+        spec.delete(key)
+    for geom in list(spec.geoms):
+        if geom.classname is not None and geom.classname.name == "visual":
+            spec.delete(geom)
+    for mesh in list(spec.meshes):
+        spec.delete(mesh)
+    for light in list(spec.lights):
+        spec.delete(light)
+    for body in spec.bodies:
+        body.gravcomp = 1.0
+    for i, actuator in enumerate(spec.actuators):
+        share = 1.0 if i < 3 else _WRIST_SHARE
+        actuator.gainprm[0] = share * _STIFFNESS
+        actuator.biasprm[1] = -share * _STIFFNESS
+        actuator.biasprm[2] = -share * _DAMPING
+    for geom in spec.geoms:
+        geom.rgba = (0.62, 0.70, 0.82, 1.0)
+    return spec
+
+
+def build() -> mujoco.MjSpec:
+    """The robot, standing at the world's origin and looking along +x, as an editable model."""
+    spec = _arm()
+    # Attaching keeps the arm's options and drops the gripper's.
+    spec.option.timestep = 0.005
+    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
+    spec.option.impratio = 10.0
+    gripper = mujoco.MjSpec.from_file(str(_description("robotiq_2f85/2f85.xml")))
+    for geom in list(gripper.geoms):
+        if geom.classname is not None and geom.classname.name == "visual":
+            gripper.delete(geom)
+    used = {geom.meshname for geom in gripper.geoms}
+    for mesh in list(gripper.meshes):
+        if mesh.name not in used:
+            gripper.delete(mesh)
+    for body in gripper.bodies:
+        body.gravcomp = 1.0
+    for geom in gripper.geoms:
+        geom.rgba = (0.25, 0.27, 0.30, 1.0)
+    spec.attach(gripper, prefix=_GRIPPER, site=spec.site("attachment_site"))
+    spec.site(f"{_GRIPPER}pinch").name = TCP_SITE
+    return spec
+
+
+def kinematics_xml() -> str:
+    """The arm alone as MJCF text: six hinge joints, collision primitives, the site `tcp`.
+
+    It needs no other file, so it travels with a policy to the robot, for forward and inverse
+    kinematics there.
+    """
+    model = build().compile()
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    wrist, tool = data.body("wrist_3_link"), data.site(TCP_SITE)
+    rotation = wrist.xmat.reshape(3, 3).T
+    quaternion = np.empty(4)
+    mujoco.mju_mat2Quat(quaternion, (rotation @ tool.xmat.reshape(3, 3)).ravel())
+    spec = _arm()
+    spec.body("wrist_3_link").add_site(
+        name=TCP_SITE, pos=rotation @ (tool.xpos - wrist.xpos), quat=quaternion
+    )
+    spec.compile()
+    return str(spec.to_xml())
+
+
+class RobotIndex:
+    """Where the robot's joints and actuators are in a compiled model."""
+
+    def __init__(self, model: mujoco.MjModel) -> None:
+        """Look the joints up by name."""
+        joints = [model.joint(name) for name in ARM_JOINTS]
+        joints.append(model.joint(f"{_GRIPPER}right_driver_joint"))
+        self.qpos: NDArray[np.intp] = np.array([int(j.qposadr[0]) for j in joints])
+        self.qvel: NDArray[np.intp] = np.array([int(j.dofadr[0]) for j in joints])
+        names = [name.removesuffix("_joint") for name in ARM_JOINTS]
+        names.append(f"{_GRIPPER}fingers_actuator")
+        self.ctrl: NDArray[np.intp] = np.array([int(model.actuator(n).id) for n in names])
+        self.tcp = int(model.site(TCP_SITE).id)
+        # Control per radian: the arm's actuators take radians, the gripper's 0 to 255.
+        self.control_per_radian = np.ones(len(JOINT_NAMES))
+        self.control_per_radian[-1] = GRIPPER_CONTROL / GRIPPER_CLOSED

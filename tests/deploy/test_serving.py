@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+
+from bridle.deploy.exceptions import InferenceError
+from bridle.deploy.kinematics import Kinematics
+from bridle.deploy.runtime import Runtime
+from bridle.deploy.serving import Observation, PolicyServer
+from bridle.deploy.steering import SteeringConfig
+
+from .conftest import arm_xml
+
+HOME = np.append(np.array([-1.0, -1.0, 1.0, -1.0, -1.0, 0.0]) * np.pi / 2, 0.0)
+SCENE = {"object_state": np.zeros(8, np.float32)}
+
+
+def serve(bundle) -> PolicyServer:
+    return PolicyServer(bundle, Runtime(bundle), seed=0, steering=SteeringConfig())
+
+
+def observation(time: float, position=HOME, extra=SCENE) -> Observation:
+    return Observation(int(time * 1e9), time, position, np.zeros(7), extra)
+
+
+def test_a_chunk_belongs_to_the_observation_it_was_computed_from(bundle):
+    server = serve(bundle)
+    server.observe(observation(99.0))
+    server.observe(observation(100.0))
+    chunk = server.plan()
+    assert chunk.stamp == 100 * 10**9
+    assert np.allclose(np.diff(chunk.times), 0.05)
+    assert chunk.times[0] == 0
+    assert chunk.positions.shape == (16, 7)
+
+
+def test_a_nudged_chunk_is_the_same_chunk_displaced(bundle):
+    kinematics = Kinematics(arm_xml())
+    plain, nudged = serve(bundle), serve(bundle)
+    plain.observe(observation(100.0))
+    nudged.steering = nudged.steering.nudged(np.array([0.0, 0.03, 0.0]), 99.0)
+    # The robot has followed the nudge: it is 3 cm further left than the policy wants it.
+    displaced = kinematics.shift(HOME[None], np.array([0.0, 0.03, 0.0]))[0]
+    nudged.observe(observation(100.0, displaced))
+    for a, b in zip(plain.plan().positions, nudged.plan().positions, strict=True):
+        difference = kinematics.tool_position(b) - kinematics.tool_position(a)
+        assert np.allclose(difference, [0, 0.03, 0], atol=2e-3)
+
+
+def test_reissuing_continues_the_running_chunk_from_the_newest_observation(bundle):
+    server = serve(bundle)
+    server.observe(observation(100.0))
+    planned = server.plan()
+    server.observe(observation(100.12))
+    again = server.reissue()
+    assert again is not None
+    assert again.stamp > planned.stamp
+    for k, t in enumerate(again.times):
+        expected = [np.interp(0.12 + t, planned.times, c) for c in planned.positions.T]
+        assert np.allclose(again.positions[k], expected, atol=1e-9)
+
+
+def test_nothing_is_reissued_before_a_plan(bundle):
+    server = serve(bundle)
+    server.observe(observation(1.0))
+    assert server.reissue() is None
+
+
+def test_a_grip_takes_the_gripper_column_alone(bundle):
+    free, gripped = serve(bundle), serve(bundle)
+    gripped.steering = gripped.steering.gripped(0.8, 100.0)
+    for server in (free, gripped):
+        server.observe(observation(100.0))
+    a, b = free.plan().positions, gripped.plan().positions
+    assert (b[:, 6] == 0.8).all()
+    assert np.array_equal(a[:, :6], b[:, :6])
+
+
+def test_pace_stretches_time_and_keeps_the_path(bundle):
+    usual, slow = serve(bundle), serve(bundle)
+    slow.steering = slow.steering.paced(0.5)
+    for server in (usual, slow):
+        server.observe(observation(100.0))
+    a, b = usual.plan(), slow.plan()
+    assert np.allclose(b.times, 2 * a.times)
+    assert np.array_equal(a.positions, b.positions)
+
+
+def test_missing_and_bad_observations_are_named(bundle):
+    server = serve(bundle)
+    with pytest.raises(InferenceError, match="no joint state has arrived"):
+        server.plan()
+    with pytest.raises(InferenceError, match="joint position must be 7 finite numbers"):
+        server.observe(observation(1.0, np.full(7, np.nan)))
+    server.observe(observation(1.0, extra={}))
+    with pytest.raises(InferenceError, match="no observation 'object_state' has arrived"):
+        server.plan()
+
+
+def test_clearing_forgets_everything(bundle):
+    server = serve(bundle)
+    server.observe(observation(1.0))
+    server.plan()
+    server.steering = server.steering.paced(0.5)
+    server.clear()
+    assert not server.ready
+    assert server.reissue() is None
+    assert server.steering.pace == 1.0

@@ -1,0 +1,202 @@
+"""Demonstration sets in memory: the front door to everything about them.
+
+Writing is in `writer`, finding damage in `validation`, numbers for a person in `summary`, the keys
+and attributes in `schema`; docs/demonstrations.md describes the format.
+"""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridle.training.schema import (
+    KNOWN_KEYS,
+    Array,
+    Attributes,
+    DemonstrationError,
+    KeySpec,
+    known_key,
+)
+from bridle.training.storage import Problem, opened
+from bridle.training.writer import DemonstrationWriter
+
+__all__ = [
+    "KNOWN_KEYS",
+    "Attributes",
+    "ContentDigest",
+    "DemonstrationError",
+    "DemonstrationSet",
+    "DemonstrationWriter",
+    "KeySpec",
+    "Problem",
+    "known_key",
+    "load",
+    "split_by_episode",
+]
+
+UNKNOWN = "unknown"
+
+
+class ContentDigest:
+    """SHA-256 of a set's content, whatever its chunks and compression.
+
+    Over, in this order: the root attributes as canonical JSON (`null` for a set without), the
+    episode ends as little-endian int64, and for every key in alphabetical order its name, dtype and
+    shape as a line of JSON followed by its committed rows in C order, little-endian.
+    """
+
+    def __init__(self, attributes: Attributes | None, episode_ends: NDArray[np.int64]) -> None:
+        self._hash = hashlib.sha256()
+        self._line(attributes.to_json() if attributes else None)
+        self.rows(episode_ends)
+
+    def _line(self, content: object) -> None:
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        self._hash.update(text.encode() + b"\n")
+
+    def key(self, name: str, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> None:
+        """Begin a key whose rows come to `shape` (n_steps, ...) in all."""
+        self._line([name, dtype.newbyteorder("<").str, list(shape)])
+
+    def rows(self, block: Array) -> None:
+        """Add rows (t, ...)."""
+        little = block.astype(block.dtype.newbyteorder("<"), order="C", copy=False)
+        self._hash.update(little.data if little.size else b"")
+
+    def hexdigest(self) -> str:
+        """The digest of all that was added, 64 hexadecimal digits."""
+        return self._hash.hexdigest()
+
+
+@dataclass(frozen=True)
+class DemonstrationSet:
+    """Episodes in RAM. Arrays are read-only."""
+
+    arrays: Mapping[str, Array]
+    """Key to rows (n_steps, ...), all episodes one after the other."""
+    episode_ends: NDArray[np.int64]
+    """Index after the last row of each episode (n_episodes,)."""
+    attributes: Attributes | None
+    """None for a set that Bridle did not write: robot, rate and units are unknown."""
+
+    @property
+    def n_episodes(self) -> int:
+        """Number of episodes."""
+        return len(self.episode_ends)
+
+    @property
+    def n_steps(self) -> int:
+        """Number of time steps of all episodes."""
+        return int(self.episode_ends[-1]) if self.n_episodes else 0
+
+    @property
+    def robot(self) -> str:
+        """Name of the robot, or "unknown"."""
+        return self.attributes.robot if self.attributes else UNKNOWN
+
+    @property
+    def task(self) -> str:
+        """Name of the task, or "unknown"."""
+        return self.attributes.task if self.attributes else UNKNOWN
+
+    @property
+    def control_rate(self) -> float:
+        """Time steps per second [Hz]; NaN when unknown."""
+        return self.attributes.control_rate if self.attributes else float("nan")
+
+    @property
+    def instructions(self) -> tuple[str, ...]:
+        """Sentences that `instruction_id` indexes."""
+        return self.attributes.instructions if self.attributes else ()
+
+    @cached_property
+    def digest(self) -> str:
+        """`ContentDigest` of the keys that were loaded."""
+        digest = ContentDigest(self.attributes, self.episode_ends)
+        for key in sorted(self.arrays):
+            rows = self.arrays[key]
+            digest.key(key, rows.dtype, rows.shape)
+            digest.rows(rows)
+        return digest.hexdigest()
+
+    def episode(self, index: int) -> dict[str, Array]:
+        """Views of one episode: key to rows (T, ...).
+
+        Raises:
+            DemonstrationError: there is no such episode.
+        """
+        if not 0 <= index < self.n_episodes:
+            raise DemonstrationError(
+                f"episode: expected 0 to {self.n_episodes - 1}, got {index}"
+            )
+        start = int(self.episode_ends[index - 1]) if index else 0
+        stop = int(self.episode_ends[index])
+        return {key: rows[start:stop] for key, rows in self.arrays.items()}
+
+
+def load(path: Path, keys: Sequence[str] | None = None) -> DemonstrationSet:
+    """Read a set into RAM: Bridle's own, or one of diffusion_policy.
+
+    Args:
+        path: zarr folder, or a zip of one.
+        keys: what to read; None reads everything.
+
+    Raises:
+        DemonstrationError: the set is damaged or lacks a key. Values are not checked here:
+            `validate` does.
+
+    Warns:
+        UserWarning: with every note about the set, such as attributes that are missing.
+    """
+    with opened(path) as (stored, problems):
+        for problem in problems:
+            if problem.severity == "error":
+                raise DemonstrationError(f"{path}: {problem}")
+        assert stored is not None
+        for problem in problems:
+            warnings.warn(f"{path}: {problem}", stacklevel=2)
+        wanted = tuple(stored.arrays) if keys is None else tuple(keys)
+        unknown = [key for key in wanted if key not in stored.arrays]
+        if unknown:
+            raise DemonstrationError(
+                f"{path} has no {', '.join(unknown)}; it has {', '.join(stored.arrays)}"
+            )
+        arrays = {}
+        for key in wanted:
+            try:
+                arrays[key] = stored.read(key, 0, stored.n_steps)
+            except DemonstrationError as error:
+                raise DemonstrationError(f"{path}: {error}") from error
+        ends = stored.episode_ends
+        for array in (ends, *arrays.values()):
+            array.flags.writeable = False
+        return DemonstrationSet(MappingProxyType(arrays), ends, stored.attributes)
+
+
+def split_by_episode(
+    n_episodes: int, val_ratio: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Episodes to train on and to validate on, each in rising order.
+
+    The same choice as `get_val_mask` of diffusion_policy: at least one episode for validation when
+    `val_ratio` > 0, and at least one left for training.
+
+    Raises:
+        DemonstrationError: a value is out of range.
+    """
+    if n_episodes < 1:
+        raise DemonstrationError(f"n_episodes must be at least 1, got {n_episodes}")
+    if not 0 <= val_ratio < 1:
+        raise DemonstrationError(f"val_ratio must lie in [0, 1), got {val_ratio}")
+    held_out = np.zeros(n_episodes, np.bool_)
+    if val_ratio > 0:
+        n_val = min(max(1, round(n_episodes * val_ratio)), n_episodes - 1)
+        held_out[np.random.default_rng(seed).choice(n_episodes, n_val, replace=False)] = True
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
