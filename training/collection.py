@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from bridle import sim
-from bridle.training.demonstrations import DemonstrationWriter
+from bridle.training.demonstrations import DemonstrationWriter, known_key
 from bridle.training.evaluation import wilson_interval
 from bridle.training.exceptions import TrainingError
-from bridle.training.schema import spec_of
 
 SEED_BASE, SEED_STRIDE = 10_000, 1_000_000
 """Episode i of `--seed s` is the environment's seed SEED_BASE + s * SEED_STRIDE + i."""
@@ -116,8 +115,8 @@ def _episodes(config: CollectConfig, workers: int) -> Iterator[tuple[bool, Episo
 def _create(
     config: CollectConfig, episode: Episode, instructions: Sequence[str]
 ) -> DemonstrationWriter:
-    keys = {key: spec_of(key, value.shape[1:]) for key, value in episode.items() if key != "phase"}
-    keys["instruction_id"] = spec_of("instruction_id", ())
+    keys = {key: known_key(key, value.shape[1:]) for key, value in episode.items() if key != "phase"}
+    keys["instruction_id"] = known_key("instruction_id", ())
     return DemonstrationWriter.create(
         config.out,
         robot="ur5e_2f85",

@@ -133,9 +133,7 @@ class DemonstrationSet:
             DemonstrationError: there is no such episode.
         """
         if not 0 <= index < self.n_episodes:
-            raise DemonstrationError(
-                f"episode: expected 0 to {self.n_episodes - 1}, got {index}"
-            )
+            raise DemonstrationError(f"episode: expected 0 to {self.n_episodes - 1}, got {index}")
         start = int(self.episode_ends[index - 1]) if index else 0
         stop = int(self.episode_ends[index])
         return {key: rows[start:stop] for key, rows in self.arrays.items()}

@@ -45,10 +45,10 @@ class KeySpec:
         if not all(type(size) is int and size > 0 for size in self.shape):
             raise DemonstrationError(f"shape must be positive integers, got {self.shape}")
         try:
-            kind = np.dtype(self.dtype).kind
+            stored = np.dtype(self.dtype).kind in "biuf"
         except TypeError:
-            kind = "unknown"
-        if kind not in "biuf":
+            stored = False
+        if not stored:
             raise DemonstrationError(
                 f"dtype must be a boolean, integer or float type, got {self.dtype!r}"
             )
@@ -193,9 +193,7 @@ class Attributes:
 def _spec_from_json(key: str, value: Any) -> KeySpec:
     names = set(KeySpec.__dataclass_fields__)
     if not isinstance(value, Mapping) or set(value) != names:
-        raise DemonstrationError(
-            f"keys.{key}: expected {', '.join(sorted(names))}, got {value!r}"
-        )
+        raise DemonstrationError(f"keys.{key}: expected {', '.join(sorted(names))}, got {value!r}")
     if not isinstance(value["shape"], list) or not isinstance(value["dtype"], str):
         raise DemonstrationError(f"keys.{key}: expected a list and a name, got {value!r}")
     try:

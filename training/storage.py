@@ -19,6 +19,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.storage import LocalStore, ZipStore
 
+from bridle.training.files import StoredFiles
 from bridle.training.schema import ATTRIBUTES, Array, Attributes, DemonstrationError
 
 ENDS = "meta/episode_ends"
@@ -47,44 +48,6 @@ class Problem:
         return f"{self.severity}: {place}: {self.message}"
 
 
-class _Files:
-    """Names and bytes of the files of a folder or zip."""
-
-    def __init__(self, path: Path) -> None:
-        if not path.exists():
-            raise DemonstrationError(f"{path} does not exist")
-        self.path = path
-        self._zip = None
-        if path.is_dir():
-            self.names = frozenset(
-                file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()
-            )
-            return
-        try:
-            self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
-            raise DemonstrationError(
-                f"{path} is neither a folder nor a readable zip: {error}"
-            ) from error
-        self.names = frozenset(name for name in self._zip.namelist() if not name.endswith("/"))
-
-    def read(self, name: str, size: int = -1) -> bytes:
-        if self._zip is None:
-            with (self.path / name).open("rb") as file:
-                return file.read(size)
-        with self._zip.open(name) as member:
-            return member.read(size)
-
-    def size(self, name: str) -> int:
-        if self._zip is None:
-            return (self.path / name).stat().st_size
-        return self._zip.getinfo(name).file_size
-
-    def close(self) -> None:
-        if self._zip is not None:
-            self._zip.close()
-
-
 @dataclass(frozen=True)
 class StoredSet:
     """An opened set. Arrays may hold rows after `n_steps`; they are not part of it."""
@@ -93,7 +56,7 @@ class StoredSet:
     episode_ends: NDArray[np.int64]
     attributes: Attributes | None
     """None for a set that Bridle did not write."""
-    files: _Files
+    files: StoredFiles
 
     @property
     def n_steps(self) -> int:
@@ -104,17 +67,11 @@ class StoredSet:
         """Episode that a time step belongs to."""
         return int(np.searchsorted(self.episode_ends, row, side="right"))
 
-    def blocks(self, key: str) -> Iterator[tuple[int, Array]]:
-        """Committed rows of a key, one chunk of time steps at a time.
-
-        Yields:
-            Index of the first row, and rows (t, ...).
-
-        Raises:
-            DemonstrationError: a chunk cannot be decoded, with its file and rows.
-        """
-        for start, stop in _row_ranges(self.arrays[key], self.n_steps):
-            yield start, self.read(key, start, stop)
+    def row_ranges(self, key: str) -> Iterator[tuple[int, int]]:
+        """First row, and the one after the last, of every chunk of committed time steps."""
+        length = self.arrays[key].chunks[0]
+        for start in range(0, self.n_steps, length):
+            yield start, min(start + length, self.n_steps)
 
     def read(self, key: str, start: int, stop: int) -> Array:
         """Rows start..stop-1 of a key.
@@ -138,11 +95,6 @@ def one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__} {error}".split())
 
 
-def _row_ranges(array: "zarr.Array[Any]", n_rows: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, n_rows, array.chunks[0]):
-        yield start, min(start + array.chunks[0], n_rows)
-
-
 def _chunk_name(array: "zarr.Array[Any]", index: int) -> str:
     return f"{array.path}/{array.metadata.encode_chunk_key((index, *[0] * (array.ndim - 1)))}"
 
@@ -164,7 +116,7 @@ def opened(path: Path) -> Iterator[tuple[StoredSet | None, list[Problem]]]:
         The set, None if its structure does not allow reading it, and what was found.
     """
     try:
-        files = _Files(path)
+        files = StoredFiles(path)
     except DemonstrationError as error:
         yield None, [Problem("error", str(path), str(error))]
         return
@@ -183,7 +135,7 @@ def opened(path: Path) -> Iterator[tuple[StoredSet | None, list[Problem]]]:
             store.close()
 
 
-def _check_files(files: _Files) -> Iterator[Problem]:
+def _check_files(files: StoredFiles) -> Iterator[Problem]:
     if "zarr.json" in files.names:
         yield Problem("error", "zarr.json", "expected zarr format 2, got format 3")
         return
@@ -195,13 +147,14 @@ def _check_files(files: _Files) -> Iterator[Problem]:
             yield Problem("error", f"{group}/.zgroup", "missing")
     if f"{ENDS}/.zarray" not in files.names:
         yield Problem("error", f"{ENDS}/.zarray", "missing: no episode is committed")
+    orphans: dict[str, str] = {}
     for name in sorted(files.names):
         parts = name.split("/")
-        array = "/".join(parts[:2])
         if len(parts) == 3 and parts[0] == "data" and parts[2][0].isdigit():
-            if f"{array}/.zarray" not in files.names:
-                yield Problem("error", f"{array}/.zarray", f"missing, but there is {name}")
-                break
+            orphans.setdefault(f"data/{parts[1]}/.zarray", name)
+    for metadata, chunk in orphans.items():
+        if metadata not in files.names:
+            yield Problem("error", metadata, f"missing, but there is {chunk}")
     for name in sorted(n for n in files.names if n.rsplit("/", 1)[-1] in _METADATA):
         try:
             content = json.loads(files.read(name))
@@ -212,14 +165,18 @@ def _check_files(files: _Files) -> Iterator[Problem]:
             yield Problem("error", name, f"expected a JSON object, got {type(content).__name__}")
 
 
-def _open(group: zarr.Group, files: _Files) -> tuple[StoredSet | None, list[Problem]]:
+def _open(group: zarr.Group, files: StoredFiles) -> tuple[StoredSet | None, list[Problem]]:
     problems: list[Problem] = []
     arrays: dict[str, zarr.Array[Any]] = {}
     names = sorted(n[:-8] for n in files.names if n.startswith("data/") and n.endswith("/.zarray"))
     for name in [ENDS, *names]:
         try:
             array = group[name]
-            if not isinstance(array, zarr.Array) or array.ndim == 0 or array.dtype.kind not in "biuf":
+            if (
+                not isinstance(array, zarr.Array)
+                or array.ndim == 0
+                or array.dtype.kind not in "biuf"
+            ):
                 raise TypeError("not an array of numbers over time")
             arrays[name] = array
         # Metadata of others may name any codec and dtype.
@@ -232,12 +189,15 @@ def _open(group: zarr.Group, files: _Files) -> tuple[StoredSet | None, list[Prob
     ends_array = arrays.pop(ENDS)
     attributes = _read_attributes(group, problems)
     data = {name.removeprefix("data/"): array for name, array in arrays.items()}
-    ends = _read_ends(ends_array, files, problems)
-    if ends is None:
+    ends = _read_ends(ends_array, files)
+    if isinstance(ends, Problem):
+        problems.append(ends)
         lengths = {key: array.shape[0] for key, array in data.items()}
         if len(set(lengths.values())) > 1:
             problems.append(Problem("error", "data", f"arrays differ in length: {lengths}"))
         return None, problems
+    if not len(ends):
+        problems.append(Problem("note", ENDS, "no episode is committed"))
     stored = StoredSet(data, ends, attributes, files)
     problems += _check_arrays(stored)
     return stored, problems
@@ -256,31 +216,26 @@ def _read_attributes(group: zarr.Group, problems: list[Problem]) -> Attributes |
         return None
 
 
-def _read_ends(
-    array: "zarr.Array[Any]", files: _Files, problems: list[Problem]
-) -> NDArray[np.int64] | None:
-    def refuse(message: str, episode: int | None = None) -> None:
-        problems.append(Problem("error", ENDS, message, episode=episode))
-
+def _read_ends(array: "zarr.Array[Any]", files: StoredFiles) -> NDArray[np.int64] | Problem:
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        return refuse(f"expected int64 (n_episodes,), got {array.dtype} {array.shape}")
+        found = f"{array.dtype} {array.shape}"
+        return Problem("error", ENDS, f"expected int64 (n_episodes,), got {found}")
     for _, name in _expected_chunks(array, array.shape[0]):
-        if name not in files.names:
-            problems.append(Problem("error", name, "the chunk is missing"))
-            return None
+        if not files.has(name):
+            return Problem("error", name, "the chunk is missing")
     try:
         ends = np.asarray(array[:]).astype(np.int64)
     # A codec may raise anything at all on damaged bytes.
     except Exception as error:
-        return refuse(f"cannot be read: {one_line(error)}")
-    lengths = np.diff(ends, prepend=0)
-    if not len(ends):
-        problems.append(Problem("note", ENDS, "no episode is committed"))
-    for episode in np.flatnonzero(lengths <= 0)[:1].tolist():
-        before, end = int(ends[episode] - lengths[episode]), int(ends[episode])
-        what = "negative" if end < 0 else "empty episode" if end == before else "not increasing"
-        return refuse(f"{what}: expected an end above {before}, got {end}", episode)
-    return ends
+        return Problem("error", ENDS, f"cannot be read: {one_line(error)}")
+    wrong = np.flatnonzero(np.diff(ends, prepend=0) <= 0)
+    if not wrong.size:
+        return ends
+    episode = int(wrong[0])
+    before, end = int(ends[episode - 1]) if episode else 0, int(ends[episode])
+    what = "negative" if end < 0 else "empty episode" if end == before else "not increasing"
+    message = f"{what}: expected an end above {before}, got {end}"
+    return Problem("error", ENDS, message, episode=episode)
 
 
 def _check_arrays(stored: StoredSet) -> Iterator[Problem]:
@@ -316,7 +271,7 @@ def _check_arrays(stored: StoredSet) -> Iterator[Problem]:
 
 def _check_chunks(stored: StoredSet, array: "zarr.Array[Any]", n_rows: int) -> Iterator[Problem]:
     expected = list(_expected_chunks(array, n_rows))
-    missing = [(row, name) for row, name in expected if name not in stored.files.names]
+    missing = [(row, name) for row, name in expected if not stored.files.has(name)]
     if missing:
         row, name = missing[0]
         # Others may leave out chunks that are zero throughout; Bridle stores every chunk.
@@ -332,7 +287,7 @@ def _check_chunks(stored: StoredSet, array: "zarr.Array[Any]", n_rows: int) -> I
     if getattr(compressor, "codec_id", None) != "blosc":
         return
     for row, name in expected:
-        if name not in stored.files.names:
+        if not stored.files.has(name):
             continue
         # Bytes 12..15 of a Blosc chunk are its length; the decoder trusts them.
         header = stored.files.read(name, _BLOSC_HEADER)

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from bridle.training.schema import (
     Array,
     DemonstrationError,
     first_not_finite,
-    first_not_increasing,
     first_out_of_range,
 )
 from bridle.training.storage import Problem, StoredSet, opened
@@ -17,52 +18,58 @@ def validate(path: Path) -> list[Problem]:
     """Check a set (zarr folder or zip) completely, one chunk in memory at a time.
 
     Returns:
-        What was found, structure before values; of each kind the first in every key. A set without
-        a problem of severity "error" can be trained on. Chunks carry no checksum: flipped bits that
-        still decode to finite numbers show only in the digest.
+        What was found, structure before values. A set without a problem of severity "error" can be
+        trained on. The values of a key are checked once its structure is sound, and the first wrong
+        one is named. Chunks carry no checksum: flipped bits that still decode to plausible numbers
+        show only in the digest.
     """
     with opened(path) as (stored, problems):
-        if stored is not None:
-            # Values behind a damaged structure would be reported as what they are not.
-            broken = {p.where.split("/")[1] for p in problems if p.where.startswith("data/")}
-            for key in stored.arrays:
-                if key not in broken or _sound(key, problems):
-                    problems += _check_values(stored, key)
+        if stored is None:
+            return problems
+        damaged = {tuple(p.where.split("/")[:2]) for p in problems if p.severity == "error"}
+        for key in stored.arrays:
+            if ("data", key) not in damaged:
+                problems += _check_values(stored, key)
         return problems
 
 
-def _sound(key: str, problems: list[Problem]) -> bool:
-    return not any(
-        p.severity == "error" and p.where.split("/")[:2] == ["data", key] for p in problems
-    )
-
-
 def _check_values(stored: StoredSet, key: str) -> Iterator[Problem]:
-    where = f"data/{key}"
-    found: set[str] = set()
+    previous: Array | None = None
+    sound = True
+    for start, stop in stored.row_ranges(key):
+        try:
+            rows = stored.read(key, start, stop)
+        except DemonstrationError as error:
+            yield Problem("error", f"data/{key}", str(error), start, stored.episode_of(start))
+            previous = None
+            continue
+        fault = _first_fault(stored, key, start, rows, previous) if sound else None
+        if fault is not None:
+            sound = False
+            row, message = fault
+            yield Problem("error", f"data/{key}", message, row, stored.episode_of(row))
+        previous = rows[-1:]
 
-    def problem(kind: str, row: int, message: str) -> Iterator[Problem]:
-        if kind not in found:
-            found.add(kind)
-            yield Problem("error", where, message, row, stored.episode_of(row))
 
-    before: Array | None = None
-    try:
-        for start, rows in stored.blocks(key):
-            bad = first_not_finite(rows)
-            if bad is not None:
-                yield from problem("finite", start + bad, "expected finite numbers, got NaN or Inf")
-            if key == "instruction_id" and stored.attributes is not None:
-                count = len(stored.attributes.instructions)
-                bad = first_out_of_range(rows, count)
-                if bad is not None:
-                    yield from problem(
-                        "range",
-                        start + bad,
-                        f"expected one of {count} instructions, got {rows[bad]}",
-                    )
-            if key == "timestamp" and rows.ndim == 1:
-                yield from _check_time(stored, start, rows, before, problem)
-                before = rows[-1:]
-    except DemonstrationError as error:
-        yield Problem("error", where, str(error))
+def _first_fault(
+    stored: StoredSet, key: str, start: int, rows: Array, previous: Array | None
+) -> tuple[int, str] | None:
+    """Row and description of the first wrong value of a block (t, ...) that begins at `start`."""
+    row = first_not_finite(rows)
+    if row is not None:
+        return start + row, f"expected finite numbers, got {rows[row].ravel()[:8].tolist()}"
+    if key == "instruction_id" and stored.attributes is not None:
+        count = len(stored.attributes.instructions)
+        row = first_out_of_range(rows, count)
+        if row is not None:
+            return start + row, f"expected one of {count} instructions, got {rows[row]}"
+    if key == "timestamp" and rows.ndim == 1:
+        first = start if previous is None else start - 1
+        times = rows if previous is None else np.concatenate([previous, rows])
+        later = first + 1 + np.flatnonzero(np.diff(times) <= 0)
+        # Time starts again with every episode.
+        wrong = np.setdiff1d(later, stored.episode_ends)
+        if wrong.size:
+            before, now = times[wrong[0] - first - 1 : wrong[0] - first + 1].tolist()
+            return int(wrong[0]), f"expected more than {before} s, got {now} s"
+    return None

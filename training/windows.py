@@ -1,97 +1,170 @@
-"""Windows of demonstrations: a short history of observations and the actions that follow.
+"""Windows of demonstrations: the batches that a policy of action chunks is trained on.
 
-As in Diffusion Policy (arXiv 2303.04137), with To observed and H predicted steps, of which Ta are
-executed (here To = 2, H = 8, Ta = 4):
+The windows of diffusion_policy (arXiv 2303.04137, `create_indices`). A window is H time steps of
+one episode. With To = 2 observations, Ta = 4 executed actions and a horizon of H = 6:
 
-    |o|o|                       To observations, the newest at index To - 1
-    |a|a|a|a|a|a|a|a|           H actions predicted
-    | |a|a|a|a| | | |           Ta actions executed, from index To - 1 on
+    |o|o|                 observations given to the policy: the first To steps
+    | |a|a|a|a|           actions executed: from step To-1 on, the one of the last observation
+    |p|p|p|p|p|p|         actions predicted: all H steps
 
-A window may begin To - 1 steps before its episode and end Ta - 1 steps after it; what lies outside
-is padded by repeating the first or the last step. No window crosses episodes.
+A window may begin To-1 steps before its episode, so that the first time step can be the last
+observation, and end Ta-1 steps after it. Steps outside repeat the episode's first or last one:
+
+    time step   . 0 1 2 3 4 5 6 .
+    first        |0|0|1|2|3|4|
+    last                 |4|5|6|6|6|6|      (an episode of 7 steps, begins at 7 - H + Ta-1 = 4)
+
+An episode that is too short for even one such window (fewer than H - (To-1) - (Ta-1) steps) gives
+none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bridle.training.demonstrations import DemonstrationSet
-from bridle.training.schema import DemonstrationError
+from bridle.training.schema import Array, DemonstrationError
+
+Indices = NDArray[np.int64]
+
+
+def window_table(
+    episode_ends: Indices, horizon: int, pad_before: int, pad_after: int, episodes: Indices
+) -> Indices:
+    """All windows of some episodes, in the order of `episodes` and of time.
+
+    Args:
+        episode_ends: index after the last row of each episode (n_episodes,).
+        horizon: steps of a window.
+        pad_before: steps that a window may begin before its episode.
+        pad_after: steps that a window may end after its episode.
+        episodes: which episodes (n,).
+
+    Returns:
+        Rows (n_windows, 3): index of the window's first step, which may lie before its episode;
+        first and last row of the episode.
+    """
+    begins = np.concatenate([[0], episode_ends[:-1]])[episodes]
+    ends = episode_ends[episodes]
+    first = begins - pad_before
+    counts = np.maximum(0, ends - horizon + pad_after - first + 1)
+    episode = np.repeat(np.arange(len(episodes)), counts)
+    rank = np.arange(len(episode)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.stack([first[episode] + rank, begins[episode], ends[episode] - 1], axis=1)
 
 
 class WindowSampler:
-    """Gathers whole batches of windows from memory by index."""
+    """Gathers batches of windows from a set in RAM, without Python per sample."""
 
     def __init__(
         self,
-        data: DemonstrationSet,
-        *,
+        demonstrations: DemonstrationSet,
         horizon: int,
         n_obs_steps: int,
         n_action_steps: int,
         obs_keys: Sequence[str],
-        episodes: Sequence[int] | NDArray[np.int64] | None = None,
+        episodes: Sequence[int] | Indices | None = None,
     ) -> None:
-        """Build the index table.
+        """Index the windows.
 
         Args:
-            data: a set in memory.
-            horizon: steps of a window (H).
-            n_obs_steps: observations in its history (To).
-            n_action_steps: actions executed (Ta).
-            obs_keys: observations to gather.
-            episodes: episodes to draw from; None takes all.
+            demonstrations: the set, with `action` among its keys.
+            horizon: H, actions of a window.
+            n_obs_steps: To, observations of a window.
+            n_action_steps: Ta, actions that will be executed; To - 1 + Ta <= H.
+            obs_keys: keys to give as observations.
+            episodes: which episodes to take; None takes all.
 
         Raises:
-            DemonstrationError: the steps do not fit together, or a key is missing.
+            DemonstrationError: a number, key or episode does not fit, or there is no window.
         """
-        if not (n_obs_steps >= 1 and n_action_steps >= 1):
+        _check_steps(horizon, n_obs_steps, n_action_steps)
+        unknown = [key for key in ("action", *obs_keys) if key not in demonstrations.arrays]
+        if unknown:
             raise DemonstrationError(
-                f"n_obs_steps and n_action_steps must be at least 1, "
-                f"got {n_obs_steps} and {n_action_steps}"
+                f"the set has no {', '.join(unknown)}; it has {', '.join(demonstrations.arrays)}"
             )
-        if n_obs_steps - 1 + n_action_steps > horizon:
+        taken = [key for key in obs_keys if key in ("action", "is_pad")]
+        if taken:
             raise DemonstrationError(
-                f"horizon {horizon} is shorter than n_obs_steps - 1 + n_action_steps = "
-                f"{n_obs_steps - 1 + n_action_steps}"
+                f"{taken[0]} cannot be an observation: the batch uses the name"
             )
-        missing = [key for key in (*obs_keys, "action") if key not in data.arrays]
-        if missing:
-            raise DemonstrationError(f"the set has no key '{missing[0]}'")
-        self._data, self._keys = data, tuple(obs_keys)
-        starts = np.concatenate([[0], data.episode_ends[:-1]])
-        chosen = np.arange(data.n_episodes) if episodes is None else np.asarray(episodes)
-        rows = []
-        for episode in chosen:
-            first, end = int(starts[episode]), int(data.episode_ends[episode])
-            last_start = end - horizon + n_action_steps - 1
-            begin = np.arange(first - (n_obs_steps - 1), max(last_start, first - n_obs_steps + 1) + 1)
-            rows.append(np.stack([begin, np.full_like(begin, first), np.full_like(begin, end)], 1))
-        table = np.concatenate(rows) if rows else np.empty((0, 3), np.int64)
-        self._begin, self._first, self._end = table.T
-        self._obs_steps, self._steps = np.arange(n_obs_steps), np.arange(horizon)
+        n = demonstrations.n_episodes
+        chosen = np.arange(n) if episodes is None else np.asarray(episodes)
+        if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
+            raise DemonstrationError(f"episodes must be a list of integers, got {episodes!r}")
+        if chosen.size and not (chosen.min() >= 0 and chosen.max() < n):
+            raise DemonstrationError(f"episodes must lie in 0 to {n - 1}, got {chosen.tolist()}")
+        self.horizon = horizon
+        self.n_obs_steps = n_obs_steps
+        self._action = demonstrations.arrays["action"]
+        self._observations = {key: demonstrations.arrays[key] for key in obs_keys}
+        self._table = window_table(
+            demonstrations.episode_ends,
+            horizon,
+            n_obs_steps - 1,
+            n_action_steps - 1,
+            chosen.astype(np.int64),
+        )
+        if not len(self):
+            shortest = horizon - (n_obs_steps - 1) - (n_action_steps - 1)
+            raise DemonstrationError(
+                f"no window fits: {len(chosen)} episodes, none of {shortest} or more steps"
+            )
 
     def __len__(self) -> int:
-        """Number of windows."""
-        return len(self._begin)
+        return len(self._table)
 
-    def sample(self, indices: NDArray[np.integer]) -> dict[str, NDArray[np.generic]]:
-        """A batch of windows.
+    def sample(self, indices: Indices) -> dict[str, Array]:
+        """Gather windows.
 
         Args:
-            indices: (B,) of windows.
+            indices: which windows (B,), each 0 to len(self) - 1.
 
         Returns:
-            Each observation (B, To, ...), `action` (B, H, A), and `is_pad` (B, H), true where the
-            action repeats the first or last one.
+            Every observation key (B, To, ...), `action` (B, H, A), and `is_pad` (B, H), true where
+            a step lies outside its episode and repeats its first or last one. action[:, To-1] is
+            the one that was commanded at the last observation.
+
+        Raises:
+            DemonstrationError: an index is out of range.
         """
-        begin = self._begin[indices, None]
-        first, last = self._first[indices, None], self._end[indices, None] - 1
-        steps = begin + self._steps
+        indices = np.asarray(indices)
+        if indices.ndim != 1 or indices.dtype.kind not in "iu":
+            raise DemonstrationError(
+                f"indices: expected integers (B,), got {indices.dtype} {indices.shape}"
+            )
+        if indices.size and not (indices.min() >= 0 and indices.max() < len(self)):
+            raise DemonstrationError(
+                f"indices: expected 0 to {len(self) - 1}, got {indices.min()} to {indices.max()}"
+            )
+        start, first, last = self._table[indices].T[:, :, None]
+        steps = start + np.arange(self.horizon)
         rows = np.clip(steps, first, last)
-        obs_rows = np.clip(begin + self._obs_steps, first, last)
-        batch = {key: self._data.arrays[key][obs_rows] for key in self._keys}
-        batch["action"] = self._data.arrays["action"][rows]
-        batch["is_pad"] = steps != rows
-        return batch
+        observed = rows[:, : self.n_obs_steps]
+        batch = {key: array[observed] for key, array in self._observations.items()}
+        return batch | {"action": self._action[rows], "is_pad": rows != steps}
+
+    def epoch(self, rng: np.random.Generator, batch_size: int) -> Iterator[Indices]:
+        """Every window once, in random order: batches of indices (B,), the last may be shorter.
+
+        Raises:
+            DemonstrationError: the batch size is not positive.
+        """
+        if batch_size < 1:
+            raise DemonstrationError(f"batch_size must be at least 1, got {batch_size}")
+        order = rng.permutation(len(self))
+        for start in range(0, len(order), batch_size):
+            yield order[start : start + batch_size]
+
+
+def _check_steps(horizon: int, n_obs_steps: int, n_action_steps: int) -> None:
+    for name, value in (("n_obs_steps", n_obs_steps), ("n_action_steps", n_action_steps)):
+        if value < 1:
+            raise DemonstrationError(f"{name} must be at least 1, got {value}")
+    if n_obs_steps - 1 + n_action_steps > horizon:
+        raise DemonstrationError(
+            f"horizon must be at least n_obs_steps - 1 + n_action_steps = "
+            f"{n_obs_steps - 1 + n_action_steps}, got {horizon}"
+        )

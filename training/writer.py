@@ -5,11 +5,8 @@ Every file is replaced by a rename, in this order: chunks of all keys, lengths o
 before it leaves rows that no episode claims; the next append overwrites them.
 """
 
-import fcntl
 import json
-import os
 import shutil
-import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +16,7 @@ import numcodecs
 import numpy as np
 import zarr
 
+from bridle.training.lock import WriteLock
 from bridle.training.schema import (
     Array,
     Attributes,
@@ -30,44 +28,8 @@ from bridle.training.schema import (
 from bridle.training.storage import ENDS, opened
 
 STATE_CHUNK, IMAGE_CHUNK = 1000, 16
-"""Time steps per chunk; 16 frames are one usual horizon and read 5 times faster than single ones."""
+"""Time steps per chunk; 16 frames are a usual horizon and read 5 times faster than single ones."""
 _PARTIAL = ".partial"
-
-
-class _Lock:
-    """The right to write, in a file beside the set; the kernel ends it with the process."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path.with_name(f"{path.name}.lock")
-        while True:
-            self._file = self.path.open("a+")
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._file.seek(0)
-                owner = self._file.read().strip() or "another process"
-                self._file.close()
-                raise DemonstrationError(
-                    f"{path} is being written by {owner}; a set takes one writer at a time"
-                ) from None
-            # A writer that has just closed may have removed the file we opened.
-            if self.path.exists() and os.path.samestat(
-                self.path.stat(), os.fstat(self._file.fileno())
-            ):
-                break
-            self._file.close()
-        self._file.truncate(0)
-        self._file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        self._file.flush()
-
-    @property
-    def released(self) -> bool:
-        return self._file.closed
-
-    def release(self) -> None:
-        if not self.released:
-            self.path.unlink(missing_ok=True)
-            self._file.close()
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -84,7 +46,7 @@ class _Column:
     """
 
     def __init__(self, folder: Path, n_rows: int, tail: Array) -> None:
-        """Continue after `n_rows` rows, of which `tail` are those of a last, partly filled chunk."""
+        """Continue after `n_rows` rows; `tail` are those of a last, partly filled chunk."""
         self.folder = folder
         self.n_rows = n_rows
         self._tail = self._next_tail = tail
@@ -124,7 +86,7 @@ class DemonstrationWriter:
     machine loses with its power is left to the file system, and `validate` finds it.
     """
 
-    def __init__(self, path: Path, lock: _Lock) -> None:
+    def __init__(self, path: Path, lock: WriteLock) -> None:
         """Use `create` or `open`."""
         self.path = path
         self._lock = lock
@@ -172,7 +134,7 @@ class DemonstrationWriter:
         """
         attributes = Attributes(robot, task, control_rate, dict(keys), tuple(instructions))
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = _Lock(path)
+        lock = WriteLock(path)
         try:
             if path.exists():
                 raise DemonstrationError(f"{path} exists; open it to append, or choose another")
@@ -193,8 +155,10 @@ class DemonstrationWriter:
             DemonstrationError: it is damaged, not Bridle's, or someone else writes to it.
         """
         if not path.is_dir():
-            raise DemonstrationError(f"{path} is not a folder; only a zarr folder can be appended to")
-        lock = _Lock(path)
+            raise DemonstrationError(
+                f"{path} is not a folder; only a zarr folder can be appended to"
+            )
+        lock = WriteLock(path)
         try:
             return cls(path, lock)
         except BaseException:
@@ -256,7 +220,8 @@ class DemonstrationWriter:
             if row is not None:
                 before, now = episode["timestamp"][row - 1 : row + 1].tolist()
                 raise DemonstrationError(
-                    f"data/timestamp, {where}, row {row}: expected more than {before} s, got {now} s"
+                    f"data/timestamp, {where}, row {row}: "
+                    f"expected more than {before} s, got {now} s"
                 )
         if "instruction_id" in episode:
             count = len(self.attributes.instructions)

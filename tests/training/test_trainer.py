@@ -1,0 +1,177 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from bridle.policies import Policy, PolicyError
+from bridle.training import runs
+from bridle.training.demonstrations import DemonstrationWriter, known_key
+from bridle.training.exceptions import TrainingError
+from bridle.training.trainer import TrainConfig, _Trainer, averaged, train
+
+SIZES = {"action": 7, "joint_position": 6, "gripper": 1, "tcp_pose": 9, "object_state": 8}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "set"
+    random = np.random.default_rng(0)
+    with DemonstrationWriter.create(
+        path,
+        robot="ur5e_2f85",
+        task="pick-place",
+        control_rate=20.0,
+        keys={key: known_key(key, (n,)) for key, n in SIZES.items()},
+        instructions=[],
+    ) as writer:
+        for _ in range(12):
+            steps = int(random.integers(20, 40))
+            writer.append(
+                {
+                    key: random.standard_normal((steps, n)).cumsum(0).astype(np.float32) * 0.01
+                    for key, n in SIZES.items()
+                }
+            )
+    return path
+
+
+def config(data, out, **settings) -> TrainConfig:
+    defaults = {"steps": 60, "batch_size": 32, "width": 32, "blocks": 1, "log_every": 20}
+    return TrainConfig(data=data, out=out, **(defaults | {"val_ratio": 0.1} | settings))
+
+
+def weights(run) -> dict[str, torch.Tensor]:
+    return runs.load_tensors(run / runs.MODEL)
+
+
+def same(a, b) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_run_holds_what_the_robot_side_needs(data, tmp_path):
+    result = train(config(data, tmp_path / "run"), "<mujoco/>")
+    policy, described = runs.load_policy(tmp_path / "run")
+    policy.check_fitted()
+    assert result.steps == 60
+    assert np.isfinite([result.train_loss, result.val_loss]).all()
+    assert described.data.task == "pick-place"
+    assert len(described.data.digest) == 64
+    assert described.versions["torch"].startswith(torch.__version__.split("+")[0])
+    for name in (runs.ROBOT, runs.CURVES, runs.METRICS):
+        assert (tmp_path / "run" / name).stat().st_size > 0
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(data, tmp_path):
+    train(config(data, tmp_path / "whole"))
+
+    class CutOff(Exception):
+        pass
+
+    cut = config(data, tmp_path / "cut")
+    runs_before = _Trainer(cut)
+    (tmp_path / "cut").mkdir(exist_ok=True)
+    # Train 37 steps of the same run, save, and let `train` find it.
+    from dataclasses import asdict
+
+    settings = {k: str(v) if k in ("data", "out") else v for k, v in asdict(cut).items()}
+    settings.pop("out")
+    runs.write_config(
+        cut.out,
+        runs.RunConfig(
+            settings, runs_before.policy_config, runs_before.card, runs.library_versions()
+        ),
+    )
+    for _ in runs_before.train_steps():
+        if runs_before.step == 37:
+            break
+    runs_before.save()
+    result = train(cut)
+    assert result.resumed_at == 37
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+    assert same(
+        runs.load_tensors(tmp_path / "whole" / runs.STATE),
+        runs.load_tensors(tmp_path / "cut" / runs.STATE),
+    )
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on(data, tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "bridle", "train", "--data", str(data), "--out", str(out)]
+    command += ["--steps", "3000", "--batch-size", "32", "--width", "32", "--blocks", "1"]
+    command += ["--checkpoint-seconds", "0.2"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (out / runs.STATE).exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    step = int(runs.load_tensors(out / runs.STATE)["step"])
+    assert 0 < step < 3000
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    assert int(runs.load_tensors(out / runs.STATE)["step"]) == 3000
+    lines = (out / runs.METRICS).read_text().splitlines()
+    assert len(lines) == 30  # one per hundred steps, none twice
+
+
+def test_a_folder_with_another_run_is_not_touched(data, tmp_path):
+    train(config(data, tmp_path / "run"))
+    before = weights(tmp_path / "run")
+    with pytest.raises(TrainingError, match=r"other settings \(seed 0 -> 1\)"):
+        train(config(data, tmp_path / "run", seed=1))
+    assert same(before, weights(tmp_path / "run"))
+
+
+def test_a_folder_with_something_else_is_not_touched(data, tmp_path):
+    (tmp_path / "precious").write_text("data")
+    with pytest.raises(TrainingError, match="is not a training run"):
+        train(config(data, tmp_path))
+
+
+@pytest.mark.parametrize("damage", ["truncate", "remove"])
+def test_damaged_weights_are_refused(data, tmp_path, damage):
+    train(config(data, tmp_path / "run"))
+    path = tmp_path / "run" / runs.MODEL
+    path.write_bytes(path.read_bytes()[:1000]) if damage == "truncate" else path.unlink()
+    with pytest.raises(TrainingError, match=r"model.safetensors cannot be read"):
+        runs.load_policy(tmp_path / "run")
+
+
+def test_weights_without_statistics_are_refused(data, tmp_path):
+    train(config(data, tmp_path / "run"))
+    untrained = Policy(runs.read_config(tmp_path / "run").policy)
+    runs.save_tensors(tmp_path / "run" / runs.MODEL, untrained.state_dict())
+    with pytest.raises(PolicyError, match="statistics are missing"):
+        runs.load_policy(tmp_path / "run")
+
+
+def test_a_configuration_with_a_typo_is_refused(data, tmp_path):
+    train(config(data, tmp_path / "run"))
+    path = tmp_path / "run" / runs.CONFIG
+    path.write_text(path.read_text().replace("horizon:", "horizont:"))
+    with pytest.raises(TrainingError, match="horizon"):
+        runs.load_policy(tmp_path / "run")
+
+
+def test_the_average_follows_its_formula():
+    module = torch.nn.Linear(1, 1, bias=False)
+    average, expected, decay = averaged(module, 0.9), None, 0.9
+    for n, value in enumerate([1.0, 2.0, 4.0, 8.0]):
+        module.weight.data.fill_(value)
+        average.update_parameters(module)
+        d = min(decay, (1 + n) / (10 + n))
+        expected = value if expected is None else d * expected + (1 - d) * value
+        assert float(average.module.weight) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"steps": 0}, {"learning_rate": -1.0}, {"ema_decay": 1.0}, {"val_ratio": 1.0}]
+)
+def test_settings_out_of_range_are_refused(data, tmp_path, settings):
+    with pytest.raises(TrainingError, match=next(iter(settings))):
+        config(data, tmp_path / "run", **settings)
