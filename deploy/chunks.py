@@ -21,7 +21,7 @@ _RING = 2.0
 _STEP = 0.5
 
 
-class ChunkRefused(ValueError):
+class ChunkRefused(ValueError):  # noqa: N818
     """A chunk that is not executed; `rule` names the rule it broke."""
 
     def __init__(self, rule: str, message: str) -> None:
@@ -66,7 +66,9 @@ class ActionChunk:
         if backwards.any():
             point = int(backwards.argmax())
             before = times[point - 1] if point else 0.0
-            raise ChunkRefused("times", f"point {point} at {times[point]:g} s is before {before:g} s")
+            raise ChunkRefused(
+                "times", f"point {point} at {times[point]:g} s is before {before:g} s"
+            )
         if times[-1] > MAX_HORIZON:
             raise ChunkRefused(
                 "horizon", f"it reaches {times[-1]:g} s ahead, at most {MAX_HORIZON:g} s is allowed"
@@ -122,10 +124,8 @@ def parse_chunk(
     missing = [name for name in joint_names if name not in index]
     unknown = [name for name in names if name not in joint_names]
     if missing or unknown:
-        raise ChunkRefused(
-            "names",
-            f"joints missing: {', '.join(missing) or 'none'}; unknown: {', '.join(unknown) or 'none'}",
-        )
+        lists = (", ".join(missing) or "none", ", ".join(unknown) or "none")
+        raise ChunkRefused("names", "joints missing: {}; unknown: {}".format(*lists))
     for i, point in enumerate(positions):
         if np.shape(point) != (len(names),):
             raise ChunkRefused(
@@ -143,11 +143,11 @@ class StampClock:
     """Maps message stamps to this process's monotonic clock, without synchronised clocks.
 
     A chunk carries the stamp of the joint state it was computed from. When that joint state arrived
-    here is known, so the age of the chunk is measured on one clock, whatever the sender's clock says.
+    here is known, so the age of the chunk is measured on one clock, whatever the sender's says.
 
     A sender's clock that steps back would give one stamp two meanings, and one that leaps forward
-    would give meaning to stamps that no joint state ever had. Either empties the memory: chunks from
-    before the step are refused, and the first joint state after it starts anew.
+    would give meaning to stamps that no joint state ever had. Either empties the memory: chunks
+    from before the step are refused, and the first joint state after it starts anew.
     """
 
     def __init__(self) -> None:
@@ -186,7 +186,9 @@ class StampClock:
             raise ChunkRefused("age", "no joint state has arrived yet, so its age is unknown")
         if stamp_ns < self._stamps[0]:
             older = (self._stamps[0] - stamp_ns) * 1e-9
-            raise ChunkRefused("age", f"its stamp is {older:.3f} s older than any known joint state")
+            raise ChunkRefused(
+                "age", f"its stamp is {older:.3f} s older than any known joint state"
+            )
         newer = (stamp_ns - self._stamps[-1]) * 1e-9
         if newer > FUTURE:
             raise ChunkRefused(

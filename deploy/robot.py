@@ -174,7 +174,9 @@ def load_robot(path_or_name: str | Path) -> RobotDescription:
         path = SHIPPED / f"{path.name}.yaml"
         if not path.is_file():
             known = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
-            raise RobotError(f"no robot is called '{path.stem}'; known: {known}, or a path to .yaml")
+            raise RobotError(
+                f"no robot is called '{path.stem}'; known: {known}, or a path to .yaml"
+            )
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
     except (OSError, UnicodeDecodeError) as error:
@@ -190,9 +192,7 @@ def load_robot(path_or_name: str | Path) -> RobotDescription:
 class _StrictLoader(yaml.SafeLoader):
     """YAML lets a repeated key win silently; in a file of limits that is an error."""
 
-    def construct_mapping(
-        self, node: yaml.MappingNode, deep: bool = False
-    ) -> dict[Hashable, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [key.value for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:

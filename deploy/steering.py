@@ -78,6 +78,11 @@ class Steering:
             self, start=_triple(start), target=_triple(target), since=now, until=until
         )
 
+    def released(self) -> "Steering":
+        """Give up the nudge at once: the guard smooths what follows."""
+        nothing = (0.0, 0.0, 0.0)
+        return replace(self, start=nothing, target=nothing, since=-np.inf, until=-np.inf)
+
     def gripped(self, position: float, now: float) -> "Steering":
         """Hold the gripper at `position` [rad] for the hold time."""
         if not np.isfinite(position):

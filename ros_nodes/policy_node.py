@@ -21,6 +21,7 @@ from std_msgs.msg import Float64, Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 
 from bridle.deploy.bundle import load_bundle
+from bridle.deploy.exceptions import KinematicsError
 from bridle.deploy.robot import load_robot
 from bridle.deploy.runtime import Runtime
 from bridle.deploy.serving import Observation, PolicyServer, TimedChunk
@@ -213,6 +214,10 @@ class PolicyNode(LifecycleNode):
                 if chunk is not None:
                     self._publish(chunk)
                     self._problem = ""
+            except KinematicsError as error:
+                self._server.steering = self._server.steering.released()
+                self._report(f"the nudge is given up: {error}")
+                due = now
             except ValueError as error:
                 self._report(str(error))
                 due = now + 0.05

@@ -2,6 +2,7 @@
 
 import functools
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,9 +26,12 @@ def transition(body: Callable[[Any], None]) -> Transition:
             body(node)
         except (ValueError, OSError) as error:
             node.failure = str(error)
-            node.get_logger().error(str(error))
-            return TransitionCallbackReturn.FAILURE
-        return TransitionCallbackReturn.SUCCESS
+        except Exception:  # rclpy would swallow it
+            node.failure = f"{body.__name__} failed: {traceback.format_exc()}"
+        else:
+            return TransitionCallbackReturn.SUCCESS
+        node.get_logger().error(node.failure)
+        return TransitionCallbackReturn.FAILURE
 
     return callback
 

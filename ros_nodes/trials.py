@@ -47,18 +47,24 @@ class Trials:
         Raises:
             OperatorError: one of them does not come up.
         """
-        up = {
-            "the guard": lambda: bool(self.operator.guard),
-            "the simulated robot": lambda: bool(self.operator.episode)
-            and self.operator.position is not None,
-        }
-        for what, condition in up.items():
-            self.operator.wait_for(f"{what} coming up", condition, seconds)
+
+        def up() -> bool:
+            problem = self.graph.check()
+            if problem is not None:
+                raise OperatorError(problem)
+            operator = self.operator
+            return bool(operator.guard and operator.episode) and operator.position is not None
+
+        self.operator.wait_for("the graph coming up", up, seconds)
 
     def start_episode(self, seed: int) -> None:
         """A fresh layout: policy paused, scene and guard reset, policy on."""
         operator = self.operator
         operator.transition("policy_node", Transition.TRANSITION_DEACTIVATE, seconds=20)
+        operator.wait_for(
+            "the guard coming to rest", lambda: operator.guard["mode"] != "NOMINAL", 5
+        )
+        operator.wait_for("the robot coming to rest", lambda: self._speed() < MOVING, 5)
         operator.set_integer("sim_robot_node", "seed", seed)
         self.count_violations()
         before = operator.episode["episode"]

@@ -1,6 +1,7 @@
 """Starts the graph, watches it, and takes it down cleanly."""
 
 import ctypes
+import json
 import os
 import random
 import signal
@@ -34,8 +35,8 @@ class Process:
         """The command line that starts it."""
         line = [sys.executable, "-m", self.module, "--ros-args"]
         for name, value in self.params.items():
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            line += ["-p", f"{name}:={text}"]
+            if value != "":  # rcl cannot parse an empty value; it is the default of every text
+                line += ["-p", f"{name}:={json.dumps(value)}"]
         for rule in remap:
             line += ["-r", rule]
         return line

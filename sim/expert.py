@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bridle.sim.exceptions import SimulationError
 from bridle.sim.kinematics import InverseKinematics
 from bridle.sim.tabletop import TabletopEnv
 
@@ -50,7 +51,12 @@ class Expert:
             env: the environment; only observed, never stepped.
             noise: standard deviation of the disturbance of the tool target [m].
             rng: source of the disturbance.
+
+        Raises:
+            SimulationError: the noise is negative or not finite.
         """
+        if not (np.isfinite(noise) and noise >= 0):
+            raise SimulationError(f"an expert's noise must be at least 0 m, got {noise}")
         self._env, self._noise = env, noise
         self._random = np.random.default_rng(0) if rng is None else rng
         self._phases = iter(env.script())
@@ -84,7 +90,7 @@ class Expert:
         return bool(reached and tool < allowed) or self._steps >= MAX_PHASE_STEPS
 
     def _advance_reference(self) -> None:
-        """One control step towards the target: bounded speed, bounded acceleration, no overshoot."""
+        """One control step to the target: bounded speed and acceleration, no overshoot."""
         dt = self._env.control_dt
         error = self._target - self._reference
         distance = float(np.linalg.norm(error))

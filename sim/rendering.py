@@ -5,52 +5,77 @@ With these a scene renders at over 1000 frames a second on one CPU core, instead
 
 import importlib
 import os
+import sys
 from typing import Any
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from bridle.sim.exceptions import RenderingError
+from bridle.sim.exceptions import RenderingError, SimulationError
 
 BACKENDS = ("egl", "osmesa")
 
 
-def _gl_context(width: int, height: int) -> Any:
-    """An off-screen OpenGL context: what MUJOCO_GL asks for, or the first backend that works."""
+def _contexts(model: mujoco.MjModel, width: int, height: int) -> tuple[Any, mujoco.MjrContext]:
+    """What to draw with: by the backend MUJOCO_GL asks for, or the first one that works.
+
+    Returns:
+        The off-screen OpenGL context, current, and MuJoCo's resources in it.
+
+    Raises:
+        RenderingError: no backend works.
+    """
     asked = os.environ.get("MUJOCO_GL", "").lower().strip()
+    platform = os.environ.get("PYOPENGL_PLATFORM")
     problems = []
     for backend in (asked,) if asked else BACKENDS:
         try:
-            context = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
-            context.make_current()
+            gl = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
+            gl.make_current()
+            return gl, mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         except Exception as error:  # each backend has exceptions of its own
             problems.append(f"{backend}: {str(error).splitlines()[0] if str(error) else error!r}")
-        else:
-            return context
+            _forget_opengl(platform)
     raise RenderingError(
         f"no OpenGL backend works ({'; '.join(problems)}); on Debian: "
         "apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri, or libosmesa6"
     )
 
 
+def _forget_opengl(platform: str | None) -> None:
+    # The first backend that is tried binds PyOpenGL to itself, and the next would be refused.
+    os.environ.pop("PYOPENGL_PLATFORM", None)
+    if platform is not None:
+        os.environ["PYOPENGL_PLATFORM"] = platform
+    for name in list(sys.modules):
+        if name.startswith(("OpenGL", *(f"mujoco.{backend}" for backend in BACKENDS))):
+            del sys.modules[name]
+
+
 class Renderer:
     """Draws a scene from one of its cameras."""
 
     def __init__(self, model: mujoco.MjModel, width: int, height: int) -> None:
-        """Make a context.
+        """Make a context for pictures of `width` x `height` pixels.
 
         Raises:
+            SimulationError: a picture of that size does not fit the model's off-screen buffer.
             RenderingError: nothing on this machine can draw.
         """
+        buffer = model.vis.global_
+        if not (0 < width <= buffer.offwidth and 0 < height <= buffer.offheight):
+            raise SimulationError(
+                f"a picture must be at most {buffer.offwidth} x {buffer.offheight} pixels and not "
+                f"empty, got {width} x {height}"
+            )
         self._model = model
         self._rect = mujoco.MjrRect(0, 0, width, height)
-        self._gl = _gl_context(width, height)
+        self._gl, self._context = _contexts(model, width, height)
         self._scene = mujoco.MjvScene(model, maxgeom=1000)
         self._options = mujoco.MjvOption()
         self._options.geomgroup[3] = 1  # collision primitives are what the robot looks like
         self._options.sitegroup[:] = 0
-        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
             self._scene.flags[flag] = 0

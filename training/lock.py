@@ -18,7 +18,8 @@ class WriteLock:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path.with_name(f"{path.name}.lock")
+        target = path.resolve()
+        self.path = target.with_name(f"{target.name}.lock")
         while True:
             self._file = self.path.open("a+")
             try:

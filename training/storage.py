@@ -163,6 +163,9 @@ def _check_files(files: StoredFiles) -> Iterator[Problem]:
             continue
         if not isinstance(content, dict):
             yield Problem("error", name, f"expected a JSON object, got {type(content).__name__}")
+        elif not name.endswith(".zattrs") and content.get("zarr_format") != 2:
+            found = content.get("zarr_format")
+            yield Problem("error", name, f"expected zarr_format 2, got {found!r}")
 
 
 def _open(group: zarr.Group, files: StoredFiles) -> tuple[StoredSet | None, list[Problem]]:
@@ -176,8 +179,9 @@ def _open(group: zarr.Group, files: StoredFiles) -> tuple[StoredSet | None, list
                 not isinstance(array, zarr.Array)
                 or array.ndim == 0
                 or array.dtype.kind not in "biuf"
+                or 0 in array.chunks
             ):
-                raise TypeError("not an array of numbers over time")
+                raise TypeError("not an array of numbers over time in chunks of at least 1")
             arrays[name] = array
         # Metadata of others may name any codec and dtype.
         except Exception as error:
@@ -290,7 +294,12 @@ def _check_chunks(stored: StoredSet, array: "zarr.Array[Any]", n_rows: int) -> I
         if not stored.files.has(name):
             continue
         # Bytes 12..15 of a Blosc chunk are its length; the decoder trusts them.
-        header = stored.files.read(name, _BLOSC_HEADER)
+        try:
+            header = stored.files.read(name, _BLOSC_HEADER)
+        except (OSError, zipfile.BadZipFile) as error:
+            message = f"cannot be read: {one_line(error)}"
+            yield Problem("error", name, message, row, stored.episode_of(row))
+            continue
         length, size = int.from_bytes(header[12:16], "little"), stored.files.size(name)
         if len(header) < _BLOSC_HEADER or length != size:
             yield Problem(

@@ -1,0 +1,300 @@
+"""The guard: chunks and measurements in, commands within hard limits out."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridle.deploy.chunks import FUTURE, ActionChunk, ChunkRefused
+from bridle.deploy.guard.braking import Stop
+from bridle.deploy.guard.check import Checker, ToolPosition
+from bridle.deploy.guard.shaping import Shaper
+from bridle.deploy.guard.state import Command, GuardError, GuardState, Intervention, Mode
+from bridle.deploy.robot import JointLimits, RobotDescription, frozen
+
+Vector = NDArray[np.float64]
+
+NOTICEABLE = 5e-3
+"""A command further than this from what the chunk asked for counts as an intervention [rad]."""
+
+
+class Guard:
+    """Keeps every command inside the limits of a robot, whatever the policy sends.
+
+    Call `tick` once per control period and send each command it returns. A tick always advances
+    the command by one nominal period, however much time really passed: so the sequence obeys the
+    limits on velocity and acceleration at the nominal rate, and a late tick moves the robot
+    slower, never faster. What is lost is caught up, within the limits, because the reference runs
+    on real time. Ticks that were missed must not be made up for in a burst.
+
+    Nothing here keeps state: functions take a `GuardState` and return the next one.
+    """
+
+    def __init__(
+        self,
+        robot: RobotDescription,
+        *,
+        limits: JointLimits | None = None,
+        tool_position: ToolPosition | None = None,
+    ) -> None:
+        """Prepare for a robot.
+
+        Args:
+            robot: its joints, limits, rates and watchdogs.
+            limits: further limits; only what is tighter than the robot's has an effect.
+            tool_position: forward kinematics; with it the tool stays in the robot's workspace box.
+
+        Raises:
+            RobotError: `limits` are for other joints, or leave no position.
+        """
+        self.robot = robot
+        self.limits = robot.limits if limits is None else robot.limits.tightened_by(limits)
+        self.dt = 1.0 / robot.rates.command
+        self._tolerance = frozen(
+            [
+                math.inf if j.tracking_tolerance is None else j.tracking_tolerance
+                for j in robot.joints
+            ]
+        )
+        self._shaper = Shaper(self.limits, self.dt, robot.latency)
+        self._checker = Checker(self.limits, self.dt, robot.workspace, tool_position)
+
+    def start(self, q_measured: Vector, now: float) -> GuardState:
+        """At rest where the robot is, in HOLD until the first chunk.
+
+        Args:
+            q_measured: joint positions (n,) [rad]; one outside its limits may only move inwards.
+            now: monotonic time [s].
+
+        Raises:
+            GuardError: not n finite numbers.
+        """
+        q = frozen(q_measured)
+        if q.shape != self.limits.velocity.shape or not np.isfinite(q).all():
+            n = self.limits.velocity.size
+            raise GuardError(f"the measured position must be {n} finite numbers, got {q.tolist()}")
+        v = frozen(np.zeros_like(q))
+        return GuardState(
+            mode=Mode.HOLD,
+            why="waiting for the first chunk",
+            since=now,
+            q=q,
+            v=v,
+            stop=self._stop(q, v),
+            stopping=0.0,
+            chunk=None,
+            started_at=now,
+            observed_at=-math.inf,
+        )
+
+    def accept(self, state: GuardState, chunk: ActionChunk, now: float) -> GuardState:
+        """Take over a new chunk.
+
+        Raises:
+            ChunkRefused: rule `latched`, `joints`, `range` (so far outside the position limits
+                that the unit must be wrong), `future`, `age`, `reset` (observed before the last
+                start or reset) or `order` (not newer than the last one accepted).
+        """
+        if state.mode is Mode.LATCHED:
+            raise ChunkRefused("latched", f"stopped ({state.why}) until a reset")
+        n = self.limits.velocity.size
+        if chunk.positions.shape[1] != n:
+            raise ChunkRefused("joints", f"{chunk.positions.shape[1]} joints, the robot has {n}")
+        limits = self.limits
+        reach = limits.position_max - limits.position_min
+        outside = np.maximum(
+            limits.position_min - chunk.positions, chunk.positions - limits.position_max
+        )
+        if (outside > reach).any():
+            point, i = (int(k) for k in np.argwhere(outside > reach)[0])
+            raise ChunkRefused(
+                "range",
+                f"{self._name(i)} at {chunk.positions[point, i]:.4g} rad, its limits are "
+                f"[{limits.position_min[i]:.4g}, {limits.position_max[i]:.4g}] rad: wrong unit?",
+            )
+        age, oldest = now - chunk.observed_at, self.robot.watchdogs.chunk_arrival
+        if age < -FUTURE:
+            raise ChunkRefused("future", f"observed {-age:.3f} s from now")
+        if not age <= oldest:
+            raise ChunkRefused("age", f"observed {age:.3f} s ago, at most {oldest:g} s is allowed")
+        if chunk.observed_at <= state.started_at:
+            before = state.started_at - chunk.observed_at
+            raise ChunkRefused("reset", f"observed {before:.3f} s before the last start or reset")
+        if chunk.observed_at <= state.observed_at:
+            before = state.observed_at - chunk.observed_at
+            raise ChunkRefused("order", f"observed {before:.3f} s before the last chunk accepted")
+        return replace(
+            state, chunk=chunk, observed_at=chunk.observed_at, accepted=state.accepted + 1
+        )
+
+    def tick(
+        self, state: GuardState, q_measured: Vector, measured_at: float, now: float
+    ) -> tuple[GuardState, Command]:
+        """The command for the next control period. Never raises for anything measured or planned.
+
+        Args:
+            state: the state after the last tick.
+            q_measured: newest measured joint positions (n,) [rad].
+            measured_at: monotonic time of their arrival [s].
+            now: monotonic time [s].
+        """
+        if state.mode is Mode.LATCHED:
+            return self._brake(state, None)
+        try:
+            outcome = self._advance(state, q_measured, measured_at, now)
+        except Exception as error:
+            # Whatever went wrong, the stop that was prepared before needs none of it.
+            detail = f"{type(error).__name__}: {error}"
+            outcome = self._stopped("failure", "", math.nan, math.nan, "", detail)
+        return self._hold(state, outcome, now) if isinstance(outcome, Intervention) else outcome
+
+    def stop(self, state: GuardState, why: str, now: float) -> GuardState:
+        """Brake to rest and stay there until a reset.
+
+        Args:
+            state: the state after the last tick.
+            why: who or what asked for it.
+            now: monotonic time [s].
+        """
+        if state.mode is Mode.LATCHED:
+            return state
+        return replace(state, mode=Mode.LATCHED, why=why, since=now, chunk=None)
+
+    def reset(self, state: GuardState, q_measured: Vector, now: float) -> GuardState:
+        """Start anew where the robot is; chunks observed before are void. The counters go on.
+
+        Raises:
+            GuardError: still moving or following a chunk, or not n finite numbers.
+        """
+        if state.mode is Mode.NOMINAL:
+            raise GuardError("no reset while a chunk is followed: stop first")
+        if not state.at_rest:
+            fastest = float(np.abs(state.v).max())
+            raise GuardError(f"no reset while braking: still moving at {fastest:.3f} rad/s")
+        return replace(
+            self.start(q_measured, now),
+            why="waiting for a chunk after the reset",
+            accepted=state.accepted,
+            interventions=state.interventions,
+            holds=state.holds,
+        )
+
+    def _stop(self, q: Vector, v: Vector) -> Stop:
+        limits = self.limits
+        return Stop.plan(q, v, limits.position_min, limits.position_max, limits.acceleration)
+
+    def _advance(
+        self, state: GuardState, q_measured: Vector, measured_at: float, now: float
+    ) -> tuple[GuardState, Command] | Intervention:
+        """The next step, or why there has to be a stop."""
+        cause = self._cause(state, q_measured, measured_at, now)
+        if cause is not None or state.chunk is None:
+            return cause or self._stopped("chunk", "", math.nan, math.nan, "", "none to follow")
+        if state.mode is Mode.HOLD and not state.at_rest:
+            # A stop once begun is carried through: only from rest is every shaped motion feasible.
+            return self._brake(state, None)
+        return self._follow(state, state.chunk, now)
+
+    def _cause(
+        self, state: GuardState, q_measured: Vector, measured_at: float, now: float
+    ) -> Intervention | None:
+        """What forbids following the chunk."""
+        watchdogs = self.robot.watchdogs
+        age = now - measured_at
+        if not age <= watchdogs.joint_states:
+            return self._stopped("joint_states", "", age, watchdogs.joint_states, "s", "old")
+        if q_measured.shape != state.q.shape or not np.isfinite(q_measured).all():
+            return self._stopped("joint_states", "", math.nan, math.nan, "", "not n finite numbers")
+        error = np.abs(state.q - q_measured)
+        if (error > self._tolerance).any():
+            i = int((error / self._tolerance).argmax())
+            return self._stopped(
+                "tracking",
+                self._name(i),
+                float(error[i]),
+                float(self._tolerance[i]),
+                "rad",
+                "between command and measurement",
+            )
+        age = 0.0 if state.chunk is None else now - state.chunk.observed_at
+        if not age <= watchdogs.chunk:
+            return self._stopped("chunk", "", age, watchdogs.chunk, "s", "since its observation")
+        return None
+
+    def _stopped(
+        self, rule: str, joint: str, value: float, bound: float, unit: str, detail: str
+    ) -> Intervention:
+        return Intervention(rule, joint, value, bound, unit, math.nan, detail)
+
+    def _name(self, joint: int) -> str:
+        return self.robot.joints[joint].name
+
+    def _follow(
+        self, state: GuardState, chunk: ActionChunk, now: float
+    ) -> tuple[GuardState, Command] | Intervention:
+        """One shaped and checked step along the chunk, or what is wrong with it."""
+        position, velocity = chunk.reference(now)
+        shaped, bound = self._shaper.velocity(state.q, state.v, position, velocity)
+        limits = self.limits
+        q = state.q + shaped * self.dt
+        # Rounding must not carry the command past a limit it stands at.
+        q = np.minimum(q, np.maximum(limits.position_max, state.q))
+        q = np.maximum(q, np.minimum(limits.position_min, state.q))
+        v = (q - state.q) / self.dt
+        stop = self._stop(q, v)
+        violation = self._checker.violation(state.q, state.v, q, stop)
+        if violation is not None:
+            rule, index, *numbers = violation
+            name = f"tool {'xyz'[index]}" if rule == "workspace" else self._name(index)
+            return self._stopped(rule, name, *numbers)
+        intervention = None
+        if bound is not None:
+            moved = float(np.abs(position + velocity * self.dt - q).max())
+            if moved > NOTICEABLE:
+                intervention = Intervention(
+                    bound.rule, self._name(bound.joint), bound.value, bound.bound, bound.unit, moved
+                )
+        state = replace(
+            state,
+            mode=Mode.NOMINAL,
+            why="",
+            since=state.since if state.mode is Mode.NOMINAL else now,
+            q=q,
+            v=v,
+            stop=stop,
+            stopping=0.0,
+            interventions=state.interventions + (intervention is not None),
+        )
+        return state, Command(q, v, Mode.NOMINAL, intervention)
+
+    def _hold(
+        self, state: GuardState, cause: Intervention, now: float
+    ) -> tuple[GuardState, Command]:
+        """Carry out the stop; the chunk is void, recovery takes one that arrives later."""
+        chunk, entered = state.chunk, state.mode is Mode.NOMINAL
+        state = replace(
+            state,
+            mode=Mode.HOLD,
+            why=str(cause),
+            since=now if entered else state.since,
+            chunk=None,
+            interventions=state.interventions + 1,
+            holds=state.holds + entered,
+        )
+        state, command = self._brake(state, cause)
+        moved = 0.0
+        if cause.rule == "failure":
+            # Its cause may be the chunk itself, which is better not asked again.
+            moved = math.nan
+        elif chunk is not None:
+            position, velocity = chunk.reference(now)
+            moved = float(np.abs(position + velocity * self.dt - command.position).max())
+        return state, replace(command, intervention=replace(cause, moved=moved))
+
+    def _brake(self, state: GuardState, cause: Intervention | None) -> tuple[GuardState, Command]:
+        """The next step of the stored stop."""
+        stopping = state.stopping + self.dt
+        q = state.stop.position(stopping)
+        v = (q - state.q) / self.dt
+        return replace(state, q=q, v=v, stopping=stopping), Command(q, v, state.mode, cause)

@@ -1,0 +1,255 @@
+"""guard_node: the only publisher of commands. A process of its own; it only carries the guard."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from numpy.typing import NDArray
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray, String
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from bridle.deploy.bundle import ROBOT, load_bundle
+from bridle.deploy.chunks import ChunkRefused, StampClock, parse_chunk
+from bridle.deploy.guard import Command, Guard, GuardState, Mode
+from bridle.deploy.kinematics import Kinematics
+from bridle.deploy.language import is_stop
+from bridle.deploy.robot import load_robot
+from bridle.ros_nodes import qos
+from bridle.ros_nodes.messages import (
+    MessageError,
+    array_message,
+    joint_vectors,
+    nanoseconds,
+    status,
+    trajectory,
+    trajectory_arrays,
+)
+from bridle.ros_nodes.params import declare, param
+from bridle.ros_nodes.process import autostart, run, transition
+
+INTERFACES = ("forward_position", "joint_trajectory")
+LEVELS = {
+    Mode.NOMINAL: DiagnosticStatus.OK,
+    Mode.HOLD: DiagnosticStatus.WARN,
+    Mode.LATCHED: DiagnosticStatus.ERROR,
+}
+
+
+@dataclass(frozen=True)
+class GuardParams:
+    """Parameters of guard_node."""
+
+    robot: str = param("Robot file (YAML), or the name of one that comes with Bridle.")
+    bundle: str = param("Bundle whose kinematics keep the tool in the workspace; empty: none.", "")
+    command_interface: str = param(f"How the robot is commanded: {' or '.join(INTERFACES)}.", INTERFACES[0])
+    autostart: bool = param("Configure and activate without a lifecycle manager.", True)
+
+    def __post_init__(self) -> None:
+        if self.command_interface not in INTERFACES:
+            raise ValueError(
+                f"command_interface must be {' or '.join(INTERFACES)}, got {self.command_interface!r}"
+            )
+
+
+class GuardNode(LifecycleNode):
+    """Carries messages to the guard and its commands to the robot."""
+
+    def __init__(self) -> None:
+        """Declare parameters; everything else waits for `configure`."""
+        super().__init__("guard_node")
+        self.params = declare(self, GuardParams)
+        self._state: GuardState | None = None
+        self._position: NDArray[np.float64] | None = None
+        self._measured_at = -np.inf
+        self._active = False
+        self._refused = 0
+        self._last_refusal = ""
+        self._last_intervention = ""
+        self._published: tuple[str, str] | None = None
+
+    # -- lifecycle ---------------------------------------------------------------------------------
+
+    @transition
+    def on_configure(self) -> None:
+        """Read the robot file, open the topics."""
+        robot = load_robot(self.params.robot)
+        tool_position = None
+        if self.params.bundle:
+            kinematics = Kinematics(load_bundle(Path(self.params.bundle)).contents[ROBOT])
+            tool_position = kinematics.tool_position
+        self._robot = robot
+        self._guard = Guard(robot, tool_position=tool_position)
+        self._stamps = StampClock()
+        self._commands = (
+            self.create_publisher(
+                Float64MultiArray, "forward_position_controller/commands", qos.COMMAND
+            )
+            if self.params.command_interface == "forward_position"
+            else self.create_publisher(
+                JointTrajectory, "joint_trajectory_controller/joint_trajectory", qos.COMMAND
+            )
+        )
+        self._state_publisher = self.create_publisher(DiagnosticStatus, "guard_state", qos.LATCHED)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "diagnostics", qos.EVENT)
+        self.create_subscription(JointState, "joint_states", self._on_joint_state, qos.SENSOR)
+        self.create_subscription(JointTrajectory, "action_chunk", self._on_chunk, qos.COMMAND)
+        self.create_subscription(String, "correction", self._on_correction, qos.EVENT)
+        self.create_service(Trigger, "stop", self._on_stop)
+        self.create_service(Trigger, "reset", self._on_reset)
+        self.create_timer(self._guard.dt, self._tick)
+        self.create_timer(0.5, self._publish_status)
+        self.get_logger().info(f"guarding {robot.name} at {robot.rates.command:g} Hz")
+
+    @transition
+    def on_activate(self) -> None:
+        """Command the robot from where it is, once it has been seen."""
+        self._state = None
+        self._active = True
+
+    @transition
+    def on_deactivate(self) -> None:
+        """Stop commanding; refused while the robot moves."""
+        if self._state is not None and not self._state.at_rest:
+            raise ValueError("not deactivated while the robot moves: stop it first")
+        self._active = False
+
+    # -- what arrives ------------------------------------------------------------------------------
+
+    def _on_joint_state(self, message: JointState) -> None:
+        now = time.monotonic()
+        try:
+            self._position, _ = joint_vectors(message, self._robot.joint_names)
+        except MessageError as error:
+            # Not a measurement: the last good one ages until the guard holds.
+            self.get_logger().warning(str(error), throttle_duration_sec=1.0)
+            return
+        self._measured_at = now
+        self._stamps.record(nanoseconds(message.header.stamp), now)
+
+    def _on_chunk(self, message: JointTrajectory) -> None:
+        if self._state is None:
+            return
+        now = time.monotonic()
+        try:
+            stamp, names, times, positions = trajectory_arrays(message)
+            chunk = parse_chunk(
+                names,
+                times,
+                positions,
+                joint_names=self._robot.joint_names,
+                observed_at=self._stamps.to_monotonic(stamp),
+            )
+            self._state = self._guard.accept(self._state, chunk, now)
+        except ChunkRefused as error:
+            self._refused += 1
+            self._last_refusal = str(error)
+            self.get_logger().warning(str(error), throttle_duration_sec=1.0)
+
+    def _on_correction(self, message: String) -> None:
+        if is_stop(message.data):
+            self._stop(f"a person said {message.data[:80]!r}")
+
+    def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._state is not None
+        self._stop("the service stop was called")
+        response.message = "stopping" if response.success else "the guard is not active"
+        return response
+
+    def _stop(self, why: str) -> None:
+        if self._state is None:
+            return
+        self._state = self._guard.stop(self._state, why, time.monotonic())
+        self._publish_status()
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        now = time.monotonic()
+        try:
+            if self._state is None or self._position is None:
+                raise ValueError("the guard is not active, or has not seen the robot yet")
+            if now - self._measured_at > self._robot.watchdogs.joint_states:
+                raise ValueError(f"no joint state for {now - self._measured_at:.2f} s")
+            self._state = self._guard.reset(self._state, self._position, now)
+        except ValueError as error:
+            response.success, response.message = False, str(error)
+            return response
+        self._publish_status()
+        response.success, response.message = True, "released; waiting for the next chunk"
+        return response
+
+    # -- the loop ----------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        if not self._active or self._position is None:
+            return
+        now = time.monotonic()
+        if self._state is None:
+            self._state = self._guard.start(self._position, now)
+        self._state, command = self._guard.tick(
+            self._state, self._position, self._measured_at, now
+        )
+        self._send(command)
+        rule = ""
+        if command.intervention is not None:
+            rule = command.intervention.rule
+            self._last_intervention = str(command.intervention)
+        # Not the numbers: an age grows with every tick.
+        if (self._state.mode, rule) != self._published:
+            self._published = (self._state.mode, rule)
+            self._publish_status()
+
+    def _send(self, command: Command) -> None:
+        if self.params.command_interface == "forward_position":
+            self._commands.publish(array_message("position", command.position))
+            return
+        times = np.array([self._guard.dt])
+        self._commands.publish(
+            # Stamp zero: to be executed from now on, whatever the robot's clock says.
+            trajectory(0, self._robot.joint_names, times, command.position[None])
+        )
+
+    # -- reports -----------------------------------------------------------------------------------
+
+    def _publish_status(self) -> None:
+        if self._state is None:
+            return
+        state = self._state
+        sentence = f"{state.mode}: {state.why}" if state.why else str(state.mode)
+        message = status(
+            "guard",
+            LEVELS[state.mode],
+            sentence,
+            {
+                "mode": str(state.mode),
+                "chunks_accepted": state.accepted,
+                "chunks_refused": self._refused,
+                "last_refusal": self._last_refusal,
+                "interventions": state.interventions,
+                "last_intervention": self._last_intervention,
+                "holds": state.holds,
+            },
+        )
+        self._state_publisher.publish(message)
+        array = DiagnosticArray(status=[message])
+        array.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(array)
+
+
+def _make() -> GuardNode:
+    node = GuardNode()
+    if node.params.autostart:
+        autostart(node)
+    return node
+
+
+def main() -> int:
+    """Entry point of the process."""
+    return run(_make)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
