@@ -28,7 +28,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	.ci/typecheck $(BIN)
+	.ci/check-installed $(BIN)
 
 clean:
 	rm -rf $(VENV) build install log demo

@@ -33,7 +33,7 @@ def usage() -> str:
     lines = [f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()]
     return "\n".join(
         [
-            f"Bridle {bridle.__version__}: learned robot policies, from demonstrations to a guarded robot.",
+            f"Bridle {bridle.__version__}: learned robot policies, from demonstrations to a robot.",
             "",
             "usage: bridle COMMAND [options]        bridle COMMAND --help explains one",
             "",

@@ -161,9 +161,7 @@ def _sampler(encoder: onnx.ModelProto, step: onnx.ModelProto, policy: Policy) ->
         helper.make_node("Squeeze", ["table_rows", "zero"], ["steps"]),
         helper.make_node("ReduceMean", ["noise", "all_axes"], ["noise_mean"], keepdims=0),
         helper.make_node("Sub", ["noise_mean", "noise_mean"], ["score_start"]),
-        helper.make_node(
-            "Loop", ["steps", "", "noise", "score_start"], ["x", "score"], body=body
-        ),
+        helper.make_node("Loop", ["steps", "", "noise", "score_start"], ["x", "score"], body=body),
         helper.make_node("Mul", ["x", "encoder/scale"], ["scaled"]),
         helper.make_node("Add", ["scaled", "encoder/offset"], ["chunk"]),
     ]

@@ -34,8 +34,8 @@ class Runtime:
     """The policy of a verified bundle.
 
     The tables in the bundle, one per number of steps, are the generator's own: no time grid is
-    computed here. On the CPU the whole sampler runs as one graph; on a GPU the one-step graph is walked along the
-    table from here, because CUDA graphs cannot hold control flow.
+    computed here. On the CPU the whole sampler runs as one graph; on a GPU the one-step graph is
+    walked along the table from here, because CUDA graphs cannot hold control flow.
     """
 
     def __init__(

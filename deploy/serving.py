@@ -141,12 +141,11 @@ class PolicyServer:
         features = {}
         for spec in self.manifest.inputs:
             if spec.name in derived:
-                value = derived[spec.name]()
+                features[spec.name] = derived[spec.name]().astype(np.float32)
             elif spec.name in observation.extra:
-                value = observation.extra[spec.name]
+                features[spec.name] = observation.extra[spec.name]
             else:
                 raise InferenceError(f"no observation '{spec.name}' has arrived yet")
-            features[spec.name] = np.asarray(value, np.float32)
         return features
 
     def plan(self) -> TimedChunk:
@@ -185,7 +184,8 @@ class PolicyServer:
         # A change of pace takes effect with the next plan: re-timing a running chunk would jump.
         planned_at, positions, pace = self._planned
         step = self.manifest.dt / pace
-        times = np.arange(len(positions)) * step - (newest.time - planned_at)
+        times: Vector = np.arange(len(positions), dtype=np.float64) * step
+        times = times - (newest.time - planned_at)
         keep = times > 0
         if newest.time > planned_at:
             # Start from where the running chunk is at the newest observation.

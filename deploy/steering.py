@@ -74,9 +74,7 @@ class Steering:
             )
         start = self.offsets(np.array([now]))[0]
         until = now + self._ramp(start, target) + self.config.hold
-        return replace(
-            self, start=_triple(start), target=_triple(target), since=now, until=until
-        )
+        return replace(self, start=_triple(start), target=_triple(target), since=now, until=until)
 
     def released(self) -> "Steering":
         """Give up the nudge at once: the guard smooths what follows."""

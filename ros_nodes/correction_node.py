@@ -89,7 +89,9 @@ class CorrectionNode(Node):
             self._answer(correction, message.data, "not_understood", correction.why)
             return
         if self._guard_mode == "LATCHED":
-            self._answer(correction, message.data, "refused", "the robot is stopped; reset it first")
+            self._answer(
+                correction, message.data, "refused", "the robot is stopped; reset it first"
+            )
             return
         self._carry_out(correction, message.data)
 

@@ -46,13 +46,16 @@ class GuardParams:
 
     robot: str = param("Robot file (YAML), or the name of one that comes with Bridle.")
     bundle: str = param("Bundle whose kinematics keep the tool in the workspace; empty: none.", "")
-    command_interface: str = param(f"How the robot is commanded: {' or '.join(INTERFACES)}.", INTERFACES[0])
+    command_interface: str = param(
+        f"How the robot is commanded: {' or '.join(INTERFACES)}.", INTERFACES[0]
+    )
     autostart: bool = param("Configure and activate without a lifecycle manager.", True)
 
     def __post_init__(self) -> None:
         if self.command_interface not in INTERFACES:
             raise ValueError(
-                f"command_interface must be {' or '.join(INTERFACES)}, got {self.command_interface!r}"
+                f"command_interface must be {' or '.join(INTERFACES)}, "
+                f"got {self.command_interface!r}"
             )
 
 
@@ -97,7 +100,7 @@ class GuardNode(LifecycleNode):
         self._state_publisher = self.create_publisher(DiagnosticStatus, "guard_state", qos.LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "diagnostics", qos.EVENT)
         self.create_subscription(JointState, "joint_states", self._on_joint_state, qos.SENSOR)
-        self.create_subscription(JointTrajectory, "action_chunk", self._on_chunk, qos.COMMAND)
+        self.create_subscription(JointTrajectory, "action_chunk", self._on_chunk, qos.CHUNK)
         self.create_subscription(String, "correction", self._on_correction, qos.EVENT)
         self.create_service(Trigger, "stop", self._on_stop)
         self.create_service(Trigger, "reset", self._on_reset)
@@ -189,9 +192,7 @@ class GuardNode(LifecycleNode):
         now = time.monotonic()
         if self._state is None:
             self._state = self._guard.start(self._position, now)
-        self._state, command = self._guard.tick(
-            self._state, self._position, self._measured_at, now
-        )
+        self._state, command = self._guard.tick(self._state, self._position, self._measured_at, now)
         self._send(command)
         rule = ""
         if command.intervention is not None:

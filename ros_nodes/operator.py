@@ -120,8 +120,10 @@ class Operator:
         """
         self.wait_for(
             "meeting correction_node (is `bridle up` running?)",
-            lambda: self._node.count_subscribers("correction") > 0
-            and self._node.count_publishers("correction_outcome") > 0,
+            lambda: (
+                self._node.count_subscribers("correction") > 0
+                and self._node.count_publishers("correction_outcome") > 0
+            ),
             seconds,
         )
         self._outcomes.clear()
@@ -172,7 +174,7 @@ class Operator:
         return bool(self._call(ChangeState, f"{node}/change_state", request, seconds).success)
 
     def _call(self, kind: Any, service: str, request: Any, seconds: float) -> Any:
-        client = self._node.create_client(kind, service)
+        client: Any = self._node.create_client(kind, service)
         try:
             self.wait_for(f"meeting the service {service}", client.service_is_ready, seconds)
             future = client.call_async(request)

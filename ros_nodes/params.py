@@ -21,8 +21,10 @@ class ParameterError(ValueError):
 def param(doc: str, default: Any = MISSING, *, dynamic: bool = False) -> Any:
     """A field of a parameter schema; without a default it must be given."""
     metadata = {"doc": doc, "dynamic": dynamic}
-    return field(metadata=metadata) if default is MISSING else field(
-        default=default, metadata=metadata
+    return (
+        field(metadata=metadata)
+        if default is MISSING
+        else field(default=default, metadata=metadata)
     )
 
 
@@ -47,7 +49,9 @@ def declare(node: Node, schema: type[T]) -> T:
         except ParameterException as error:
             raise ParameterError(f"{node.get_name()}: parameter {f.name}: {error}") from error
         if required and value == default:
-            raise ParameterError(f"{node.get_name()}: parameter {f.name} must be given: {f.metadata['doc']}")
+            raise ParameterError(
+                f"{node.get_name()}: parameter {f.name} must be given: {f.metadata['doc']}"
+            )
         values[f.name] = value
     try:
         return schema(**values)

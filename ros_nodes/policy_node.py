@@ -86,9 +86,7 @@ class PolicyNode(LifecycleNode):
         joints = load_robot(bundle.manifest.robot).joints
         self._grips = {"open": joints[-1].position[0], "close": joints[-1].position[1]}
         self._server = server
-        self._chunk_publisher = self.create_publisher(
-            JointTrajectory, "action_chunk", qos.COMMAND
-        )
+        self._chunk_publisher = self.create_publisher(JointTrajectory, "action_chunk", qos.CHUNK)
         self._diagnostics = self.create_publisher(DiagnosticArray, "diagnostics", qos.EVENT)
         self.create_subscription(JointState, "joint_states", self._on_joint_state, qos.SENSOR)
         for key in server.extra_keys:

@@ -13,9 +13,15 @@ def _profile(depth: int, durability: DurabilityPolicy = DurabilityPolicy.VOLATIL
     )
 
 
-COMMAND = _profile(1)
-"""Commands and chunks: only the newest counts."""
-COMMAND.deadline = Duration(seconds=1.0)
+CHUNK = _profile(1)
+"""Action chunks: only the newest counts."""
+CHUNK.deadline = Duration(seconds=5.0)
+CHUNK.liveliness_lease_duration = Duration(seconds=1.0)
+
+COMMAND = _profile(20)
+"""The stream of commands: every one counts, in order. With depth 1 a late reader would see several
+periods of motion as one jump, faster than the guard allowed."""
+COMMAND.deadline = Duration(seconds=0.1)
 COMMAND.liveliness_lease_duration = Duration(seconds=1.0)
 
 SENSOR = _profile(1)

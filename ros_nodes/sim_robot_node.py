@@ -7,8 +7,8 @@ counts, at every physics step, whether the simulated joints leave the limits in 
 import json
 import math
 import time
+from collections import deque
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ MAX_COMMAND_STEP = 0.2
 comes from a controller that does not know where the robot is."""
 MAX_CATCH_UP = 40
 """Physics steps made up for after a stall; beyond that the simulation slips behind real time."""
+BUFFER = 2
+"""Commands a driver keeps in hand, so that one that is a little late does not stop the motion."""
 
 
 @dataclass(frozen=True)
@@ -44,19 +46,28 @@ class SimRobotParams:
 
     def __post_init__(self) -> None:
         if not 1 <= self.joint_state_rate <= 1000:
-            raise ValueError(f"joint_state_rate must lie in 1..1000 Hz, got {self.joint_state_rate}")
+            raise ValueError(
+                f"joint_state_rate must lie in 1..1000 Hz, got {self.joint_state_rate}"
+            )
         if not 0 <= self.camera_rate <= 60:
             raise ValueError(f"camera_rate must lie in 0..60 Hz, got {self.camera_rate}")
 
 
 class LimitCounter:
-    """Counts physics steps at which the simulated joints are outside the robot's limits."""
+    """Counts physics steps at which the simulated joints are outside the robot's limits.
+
+    Acceleration is counted for the joints that must track their command; one that may stall (a
+    gripper on an object) is stopped by what it touches, not by the guard.
+    """
 
     def __init__(self, robot: str, dt: float) -> None:
         """Count against the limits of a robot file, at physics steps of `dt` [s]."""
-        limits = load_robot(robot).limits
+        description = load_robot(robot)
+        limits = description.limits
+        tracks = np.array([j.tracking_tolerance is not None for j in description.joints])
         self._lower, self._upper = limits.position_min, limits.position_max
-        self._velocity, self._acceleration = limits.velocity, limits.acceleration
+        self._velocity = limits.velocity
+        self._acceleration = np.where(tracks, limits.acceleration, np.inf)
         self._dt = dt
         self.clear()
 
@@ -92,15 +103,17 @@ class SimRobotNode(Node):
         """Start the first episode and the clock of the physics."""
         super().__init__("sim_robot_node")
         self.params = declare(self, SimRobotParams)
-        self.env: Any = sim.make(self.params.task).unwrapped
+        self.env = sim.make(self.params.task)
         self.counter = LimitCounter(self.params.robot, self.env.physics_dt)
         self._episode = -1
         self._joint_states = self.create_publisher(JointState, "joint_states", qos.SENSOR)
         self._episode_publisher = self.create_publisher(String, "episode", qos.LATCHED)
         self._image_publisher = self.create_publisher(Image, "camera/front/image_raw", qos.IMAGE)
-        self._extra = {"object_state": self.create_publisher(
-            Float64MultiArray, "observation/object_state", qos.SENSOR
-        )}
+        self._extra = {
+            "object_state": self.create_publisher(
+                Float64MultiArray, "observation/object_state", qos.SENSOR
+            )
+        }
         self.create_subscription(
             Float64MultiArray, "forward_position_controller/commands", self._on_command, qos.COMMAND
         )
@@ -125,6 +138,8 @@ class SimRobotNode(Node):
         self.env.reset(seed=self._seed)
         position, _ = self.env.joint_state()
         self._setpoint = position.copy()
+        self._queue: deque[NDArray[np.float64]] = deque()
+        self._flowing = False
         self.env.set_command(self._setpoint)
         self.counter.clear()
         self._success = False
@@ -160,11 +175,13 @@ class SimRobotNode(Node):
         if command.shape != self._setpoint.shape or not np.isfinite(command).all():
             self._refuse(f"a command must be {len(self._setpoint)} finite numbers, got {command}")
             return
-        jump = float(np.abs(command - self._setpoint)[: len(command) - 1].max())
+        last = self._queue[-1] if self._queue else self._setpoint
+        jump = float(np.abs(command - last)[: len(command) - 1].max())
         if jump > MAX_COMMAND_STEP:
             self._refuse(f"a command {jump:.2f} rad from the last one, allowed {MAX_COMMAND_STEP}")
             return
-        self._setpoint = command
+        self._queue.append(command)
+        self._flowing = self._flowing or len(self._queue) > BUFFER
 
     def _refuse(self, why: str) -> None:
         self._refused += 1
@@ -178,7 +195,13 @@ class SimRobotNode(Node):
             self._slipped += due - MAX_CATCH_UP
             self._steps += due - MAX_CATCH_UP
             due = MAX_CATCH_UP
-        for _ in range(due):
+        # One command per physics step, as at its source: a stall delays the motion, never speeds it
+        # up. What piled up beyond the buffer is worked off at once.
+        for _ in range(max(due, len(self._queue) - MAX_CATCH_UP)):
+            if self._flowing and self._queue:
+                self._setpoint = self._queue.popleft()
+            else:
+                self._flowing = False
             self.env.set_command(self._setpoint)
             self.env.advance(1)
             self._steps += 1

@@ -43,7 +43,7 @@ class Process:
 
 
 def environment() -> dict[str, str]:
-    """The environment of the nodes: this machine only unless asked otherwise, no spinning threads."""
+    """The environment of the nodes: this machine only unless asked otherwise, one thread each."""
     defaults = {
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "OMP_NUM_THREADS": "1",
@@ -90,7 +90,7 @@ class Graph:
         self._running[name] = subprocess.Popen(
             self._specs[name].command(self._remap),
             env=environment(),
-            # A process group of its own: Ctrl-C reaches the watcher, which stops the nodes in order.
+            # A process group of its own: Ctrl-C reaches the watcher, which stops the nodes.
             start_new_session=True,
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
@@ -165,9 +165,7 @@ def simulated_graph(
     nodes = "bridle.ros_nodes"
     return [
         Process("policy_node", f"{nodes}.policy_node", {"bundle": bundle, "seed": seed}),
-        Process(
-            "correction_node", f"{nodes}.correction_node", {"bundle": bundle, "log": log}
-        ),
+        Process("correction_node", f"{nodes}.correction_node", {"bundle": bundle, "log": log}),
         Process("guard_node", f"{nodes}.guard_node", {"robot": robot, "bundle": bundle}, True),
         Process(
             "sim_robot_node",

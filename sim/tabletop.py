@@ -52,11 +52,15 @@ def add_table(spec: mujoco.MjSpec) -> None:
         conaffinity=0,
     )
     world.add_light(
-        pos=(0.3, -0.8, 2.0), dir=(0.1, 0.4, -1), type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+        pos=(0.3, -0.8, 2.0),
+        dir=(0.1, 0.4, -1),
+        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
         diffuse=(0.40, 0.40, 0.40),
     )
     world.add_light(
-        pos=(1.5, 0.8, 1.5), dir=(-1, -0.5, -1), type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+        pos=(1.5, 0.8, 1.5),
+        dir=(-1, -0.5, -1),
+        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
         diffuse=(0.20, 0.20, 0.22),
     )
     # Looks at the middle of the table from in front of the robot, a little from the side.
@@ -89,7 +93,7 @@ def _compiled(task: type["TabletopEnv"]) -> mujoco.MjModel:
     return spec.compile()
 
 
-class TabletopEnv(gym.Env[dict[str, NDArray[np.float32]], NDArray[np.float32]], ABC):
+class TabletopEnv(gym.Env[Any, NDArray[np.float32]], ABC):
     """A UR5e over a table, commanded by absolute joint positions at 20 Hz.
 
     Observations (float32): `joint_position` (6,) [rad], `joint_velocity` (6,) [rad/s], `gripper`
@@ -204,7 +208,8 @@ class TabletopEnv(gym.Env[dict[str, NDArray[np.float32]], NDArray[np.float32]], 
 
     def tool_position(self) -> Vector:
         """Position of the tool centre point [m], as of the last kinematics."""
-        return self.data.site_xpos[self._index.tcp]
+        position: Vector = self.data.site_xpos[self._index.tcp]
+        return position
 
     # -- Gymnasium ---------------------------------------------------------------------------------
 

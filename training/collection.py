@@ -4,9 +4,9 @@ import itertools
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -50,7 +50,9 @@ class CollectConfig:
         if not 0 <= self.noise <= 0.05:
             raise TrainingError(f"noise must lie in 0..0.05 m, got {self.noise}")
         if self.seed < 0 or self.workers < 0:
-            raise TrainingError(f"seed and workers must not be negative: {self.seed}, {self.workers}")
+            raise TrainingError(
+                f"seed and workers must not be negative: {self.seed}, {self.workers}"
+            )
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def demonstrate(task: str, seed: int, noise: float) -> tuple[bool, Episode]:
     return success, episode
 
 
-def _episodes(config: CollectConfig, workers: int) -> Iterator[tuple[bool, Episode]]:
+def _episodes(config: CollectConfig, workers: int) -> Generator[tuple[bool, Episode]]:
     """Episodes in the order of their seeds, whichever worker is done first."""
     first = SEED_BASE + config.seed * SEED_STRIDE
     seeds = itertools.count(first)
@@ -104,9 +106,7 @@ def _episodes(config: CollectConfig, workers: int) -> Iterator[tuple[bool, Episo
         try:
             while True:
                 while len(pending) < 4 * workers:
-                    pending.append(
-                        pool.submit(demonstrate, config.task, next(seeds), config.noise)
-                    )
+                    pending.append(pool.submit(demonstrate, config.task, next(seeds), config.noise))
                 yield pending.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -115,7 +115,9 @@ def _episodes(config: CollectConfig, workers: int) -> Iterator[tuple[bool, Episo
 def _create(
     config: CollectConfig, episode: Episode, instructions: Sequence[str]
 ) -> DemonstrationWriter:
-    keys = {key: known_key(key, value.shape[1:]) for key, value in episode.items() if key != "phase"}
+    keys = {
+        key: known_key(key, value.shape[1:]) for key, value in episode.items() if key != "phase"
+    }
     keys["instruction_id"] = known_key("instruction_id", ())
     return DemonstrationWriter.create(
         config.out,
@@ -142,12 +144,13 @@ def collect(config: CollectConfig) -> CollectResult:
     writer: DemonstrationWriter | None = None
     kept = attempts = steps = 0
     episodes = _episodes(config, workers)
-    with Progress() as progress, closing(episodes):
+    with Progress() as progress, closing(episodes), ExitStack() as stack:
         bar = progress.add_task(f"collecting {config.task}", total=config.episodes)
         for success, episode in episodes:
             attempts += 1
             if success:
-                writer = writer or _create(config, episode, instructions)
+                if writer is None:
+                    writer = stack.enter_context(_create(config, episode, instructions))
                 phases = episode.pop("phase")
                 episode["instruction_id"] = np.array(
                     [instructions.index(phase) for phase in phases], np.int32

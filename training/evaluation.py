@@ -24,12 +24,13 @@ FIRST_SEED = 500
 class ChunkPolicy(Protocol):
     """A policy as evaluation sees it, whatever runs it."""
 
+    task: str
     n_obs_steps: int
     n_action_steps: int
     first_action: int
     horizon: int
     action_size: int
-    keys: Sequence[str]
+    keys: tuple[str, ...]
 
     def __call__(
         self, observation: Mapping[str, NDArray[np.float32]], noise: NDArray[np.float32]
@@ -41,8 +42,9 @@ class ChunkPolicy(Protocol):
 class TorchPolicy:
     """A `Policy` for evaluation."""
 
-    def __init__(self, policy: Policy) -> None:
-        """Wrap a fitted policy."""
+    def __init__(self, policy: Policy, task: str) -> None:
+        """Wrap a fitted policy and the task it was trained on."""
+        self.task = task
         config = policy.config
         self.policy = policy.eval()
         self.n_obs_steps = config.encoder.n_obs_steps
@@ -187,8 +189,9 @@ def record_video(
     chosen = sorted(evaluation.per_episode, key=lambda e: e.success)[:episodes]
     env = sim.make(evaluation.task)
     path.parent.mkdir(parents=True, exist_ok=True)
-    rate = round(1 / env.unwrapped.control_dt)
-    with imageio.get_writer(path, fps=rate, macro_block_size=1) as video:
+    rate = round(1 / env.control_dt)
+    writer: Any = imageio.get_writer(path, fps=rate, macro_block_size=1)
+    with writer as video:
         for result in track(chosen, description="recording video"):
             episode = _Episode(env, result.seed, policy)
             while not episode.done:

@@ -1,11 +1,11 @@
 """The run folder: what training leaves behind, and how a policy comes back out of it.
 
-    run/
-      config.yaml          settings, the policy's structure, the data's digest, library versions
-      model.safetensors    averaged weights and normalisation statistics: the policy
-      state.safetensors    everything needed to continue training bit for bit
-      robot.xml            kinematics of the arm the policy was trained on
-      metrics.jsonl        one line per logged step; curves.png and tensorboard/ show them
+run/
+config.yaml          settings, the policy's structure, the data's digest, library versions
+model.safetensors    averaged weights and normalisation statistics: the policy
+state.safetensors    everything needed to continue training bit for bit
+robot.xml            kinematics of the arm the policy was trained on
+metrics.jsonl        one line per logged step; curves.png and tensorboard/ show them
 """
 
 import os
@@ -124,6 +124,8 @@ def load_policy(run: Path) -> tuple[Policy, RunConfig]:
         policy.load_state_dict(load_tensors(run / MODEL))
     except RuntimeError as error:
         first = str(error).strip().splitlines()
-        raise TrainingError(f"{run / MODEL} does not fit {CONFIG}: {' '.join(first[:2])}") from error
+        raise TrainingError(
+            f"{run / MODEL} does not fit {CONFIG}: {' '.join(first[:2])}"
+        ) from error
     policy.check_fitted()
     return policy.eval(), config

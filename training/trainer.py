@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from bridle.training.curves import draw_curves
 from bridle.training.demonstrations import DemonstrationSet, load, split_by_episode
 from bridle.training.exceptions import TrainingError
 from bridle.training.presets import DIFFERENCES, STATE_KEYS
+from bridle.training.validation import validate
 from bridle.training.windows import WindowSampler
 
 
@@ -131,6 +132,9 @@ class _Trainer:
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
         self.accelerator = Accelerator(log_with="tensorboard", project_dir=str(config.out))
+        for problem in validate(config.data):
+            if problem.severity == "error":
+                raise TrainingError(f"{config.data}: {problem}")
         data = load(config.data)
         self.policy_config = policy_config(config, data)
         keys = tuple(self.policy_config.encoder.keys)
@@ -195,7 +199,7 @@ class _Trainer:
         return torch.Generator(device).manual_seed(int(seed) >> 1)
 
     def _indices(self) -> Iterator[np.ndarray]:
-        """This process's share of every batch, from the present step on."""
+        """The share of this process in every batch, from the present step on."""
         assert self.windows is not None
         size, world = self.config.batch_size, self.accelerator.num_processes
         per_epoch = max(1, len(self.windows) // size)
@@ -232,7 +236,8 @@ class _Trainer:
             return None
         indices = np.arange(0, len(self.val_windows), max(1, len(self.val_windows) // 1024))
         batch = self._tensors(self.val_windows, indices, self.accelerator.device)
-        return float(self.average.module.loss(batch, self._random(2))[0])
+        average = cast(Policy, self.average.module)
+        return float(average.loss(batch, self._random(2))[0])
 
     def save(self) -> None:
         """Write the policy and the state to continue from."""
@@ -262,19 +267,10 @@ class _Trainer:
             slots.setdefault(int(index), {})[slot] = value
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": slots})
         # The schedule is a function of the step alone.
-        for group, rate in zip(
-            self.optimizer.param_groups, self._rates_at(self.step), strict=True
-        ):
+        rate = self.config.learning_rate * self.schedule.lr_lambdas[0](self.step)
+        for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.schedule.last_epoch = self.step
-
-    def _rates_at(self, step: int) -> list[float]:
-        return [
-            base * factor(step)
-            for base, factor in zip(
-                self.schedule.base_lrs, self.schedule.lr_lambdas, strict=True
-            )
-        ]
 
 
 def _prepare_folder(config: TrainConfig, settings: dict[str, Any]) -> bool:
@@ -365,7 +361,7 @@ def _loop(trainer: _Trainer, resumed_at: int) -> tuple[float, float | None]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    last = kept[-1] if kept else {"loss": math.nan, "val_loss": None}
+    last: dict[str, Any] = kept[-1] if kept else {"loss": math.nan, "val_loss": None}
     saved_at = time.monotonic()
     window: list[Tensor] = []
     with (

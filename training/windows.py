@@ -18,7 +18,7 @@ An episode that is too short for even one such window (fewer than H - (To-1) - (
 none.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,18 +145,6 @@ class WindowSampler:
         observed = rows[:, : self.n_obs_steps]
         batch = {key: array[observed] for key, array in self._observations.items()}
         return batch | {"action": self._action[rows], "is_pad": rows != steps}
-
-    def epoch(self, rng: np.random.Generator, batch_size: int) -> Iterator[Indices]:
-        """Every window once, in random order: batches of indices (B,), the last may be shorter.
-
-        Raises:
-            DemonstrationError: the batch size is not positive.
-        """
-        if batch_size < 1:
-            raise DemonstrationError(f"batch_size must be at least 1, got {batch_size}")
-        order = rng.permutation(len(self))
-        for start in range(0, len(order), batch_size):
-            yield order[start : start + batch_size]
 
 
 def _check_steps(horizon: int, n_obs_steps: int, n_action_steps: int) -> None:

@@ -7,11 +7,10 @@ was cut off goes on where it was; --fresh starts over. Ends with a table, demo.j
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -23,7 +22,13 @@ from bridle.commands.export import source_of
 from bridle.deploy.export import export_policy
 from bridle.training import runs
 from bridle.training.collection import CollectConfig, CollectResult, collect
-from bridle.training.evaluation import TorchPolicy, evaluate, record_video
+from bridle.training.evaluation import (
+    ChunkPolicy,
+    Evaluation,
+    TorchPolicy,
+    evaluate,
+    record_video,
+)
 from bridle.training.trainer import TrainConfig, train
 
 
@@ -86,9 +91,10 @@ def main(arguments: Sequence[str]) -> None:
     )
     console.rule("3 of 5  evaluation")
     policy, config = runs.load_policy(out / "run")
-    evaluation = evaluate(TorchPolicy(policy), config.data.task, episodes=options.episodes)
+    player = TorchPolicy(policy, config.data.task)
+    evaluation = evaluate(player, config.data.task, episodes=options.episodes)
     write_json(out / "run" / "evaluation.json", evaluation)
-    video = _video(policy, evaluation, out / "evaluation.mp4")
+    video = _video(player, evaluation, out / "evaluation.mp4")
     console.rule("4 of 5  export")
     exported = export_policy(policy, source_of(out / "run", config), out / "bundle")
     BundlePolicy(out / "bundle")
@@ -113,9 +119,9 @@ def main(arguments: Sequence[str]) -> None:
     _show(result, out)
 
 
-def _video(policy: Any, evaluation: Any, path: Path) -> str | None:
+def _video(policy: ChunkPolicy, evaluation: Evaluation, path: Path) -> str | None:
     try:
-        record_video(TorchPolicy(policy), evaluation, path)
+        record_video(policy, evaluation, path)
     except RuntimeError as error:
         console.print(f"[yellow]no video: {error}")
         return None

@@ -65,7 +65,7 @@ def _rendering() -> Finding:
     try:
         from bridle import sim
 
-        env = sim.make("pick-place").unwrapped
+        env = sim.make("pick-place")
         env.reset(seed=0)
         frame = env.render()
     except Exception as error:

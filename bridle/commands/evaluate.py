@@ -69,14 +69,12 @@ def main(arguments: Sequence[str]) -> None:
     policy: ChunkPolicy
     if options.run is not None:
         trained, config = load_policy(options.run)
-        policy, task = TorchPolicy(trained), config.data.task
+        policy = TorchPolicy(trained, config.data.task)
     else:
         assert options.bundle is not None
         policy = BundlePolicy(options.bundle)
-        task = policy.task
-    result = evaluate(
-        policy, options.task or task, episodes=options.episodes, first_seed=options.first_seed
-    )
+    task = options.task or policy.task
+    result = evaluate(policy, task, episodes=options.episodes, first_seed=options.first_seed)
     low, high = result.success_interval
     say(
         f"{result.task}: {result.successes} of {result.episodes} episodes succeeded, "

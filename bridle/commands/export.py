@@ -46,7 +46,8 @@ def card(run: Path, config: runs.RunConfig) -> str:
     data = config.data
     return f"""# {data.task} on {data.robot}
 
-- Trained on: {data.episodes} episodes, {data.steps} steps at {data.control_rate:g} Hz, digest {data.digest}
+- Trained on: {data.episodes} episodes, {data.steps} steps at {data.control_rate:g} Hz
+- Digest of the data: {data.digest}
 - Success: {success}
 - Use it for: {data.task} on {data.robot}, behind the guard, on layouts like the demonstrated ones.
 - Do not use it for: other robots, tools or tasks; near people without a certified safety function.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich import print as say
+from tyro.conf import Positional
 
 from bridle.cli import write_json
 from bridle.commands import parse
@@ -21,7 +22,7 @@ from bridle.deploy.steering import SteeringConfig
 class Options:
     """Options of `bridle verify`."""
 
-    bundle: Path
+    bundle: Positional[Path]
     """Bundle to check."""
     run: Path | None = None
     """Training run it was exported from, for a comparison with PyTorch."""

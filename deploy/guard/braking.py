@@ -1,6 +1,7 @@
 """How fast a joint may move towards a limit, and the stop that is ready before every command."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,9 +9,10 @@ from numpy.typing import NDArray
 Vector = NDArray[np.float64]
 
 _MIN_TIME = 1e-9
+_Real = TypeVar("_Real", float, Vector)
 
 
-def stopping_speed(distance: Vector, deceleration: Vector, delay: float) -> Vector:
+def stopping_speed(distance: _Real, deceleration: _Real, delay: float) -> _Real:
     """Largest speed from which a stop within `distance` is possible, `delay` later.
 
     With the deceleration a and the delay T, the largest v with v T + v^2 / 2a <= d:
@@ -38,7 +40,7 @@ def stopping_speed(distance: Vector, deceleration: Vector, delay: float) -> Vect
         Speed [rad/s], same shape.
     """
     lead = deceleration * delay
-    speed: Vector = np.sqrt(lead * lead + 2 * deceleration * distance) - lead
+    speed: _Real = (lead * lead + 2 * deceleration * distance) ** 0.5 - lead
     return speed
 
 

@@ -19,10 +19,10 @@ SLACK = 1e-6
 
 
 class Violation(NamedTuple):
-    """A rule that a command would break; `index` is the joint, or the axis for `workspace`."""
+    """A rule that a command would break; `which` is the joint, or the axis for `workspace`."""
 
     rule: str
-    index: int
+    which: int
     value: float
     bound: float
     unit: str
@@ -82,7 +82,8 @@ class Checker:
         assert self._tool is not None
         for name, q in (("command", after), ("stop", end)):
             excess, axis, value, bound = self._excess(self._tool(q))
-            if excess > 0 and not excess <= max(0.0, self._excess(self._tool(before))[0]):
+            # So written that nan, here or there, is a violation.
+            if not (excess <= 0 or excess <= self._excess(self._tool(before))[0]):
                 return Violation("workspace", axis, value, bound, "m", f"{name} leaves the box")
         return None
 
@@ -92,7 +93,7 @@ class Checker:
         for axis, (low, high) in enumerate(self._box):
             value = float(tool[axis])
             if not math.isfinite(value):
-                return math.inf, axis, value, high
+                return math.nan, axis, value, high
             for excess, bound in ((low - value, low), (value - high, high)):
                 if excess > worst[0]:
                     worst = (excess, axis, value, bound)

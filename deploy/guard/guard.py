@@ -118,7 +118,7 @@ class Guard:
             raise ChunkRefused("future", f"observed {-age:.3f} s from now")
         if not age <= oldest:
             raise ChunkRefused("age", f"observed {age:.3f} s ago, at most {oldest:g} s is allowed")
-        if chunk.observed_at <= state.started_at:
+        if chunk.observed_at < state.started_at:
             before = state.started_at - chunk.observed_at
             raise ChunkRefused("reset", f"observed {before:.3f} s before the last start or reset")
         if chunk.observed_at <= state.observed_at:
@@ -146,7 +146,7 @@ class Guard:
         except Exception as error:
             # Whatever went wrong, the stop that was prepared before needs none of it.
             detail = f"{type(error).__name__}: {error}"
-            outcome = self._stopped("failure", "", math.nan, math.nan, "", detail)
+            outcome = _stopped("failure", "", math.nan, math.nan, "", detail)
         return self._hold(state, outcome, now) if isinstance(outcome, Intervention) else outcome
 
     def stop(self, state: GuardState, why: str, now: float) -> GuardState:
@@ -189,10 +189,10 @@ class Guard:
     ) -> tuple[GuardState, Command] | Intervention:
         """The next step, or why there has to be a stop."""
         cause = self._cause(state, q_measured, measured_at, now)
-        if cause is not None or state.chunk is None:
-            return cause or self._stopped("chunk", "", math.nan, math.nan, "", "none to follow")
-        if state.mode is Mode.HOLD and not state.at_rest:
-            # A stop once begun is carried through: only from rest is every shaped motion feasible.
+        if cause is not None:
+            return cause
+        # A stop once begun is carried through: only from rest is every shaped motion feasible.
+        if state.chunk is None or (state.mode is Mode.HOLD and not state.at_rest):
             return self._brake(state, None)
         return self._follow(state, state.chunk, now)
 
@@ -203,13 +203,13 @@ class Guard:
         watchdogs = self.robot.watchdogs
         age = now - measured_at
         if not age <= watchdogs.joint_states:
-            return self._stopped("joint_states", "", age, watchdogs.joint_states, "s", "old")
+            return _stopped("joint_states", "", age, watchdogs.joint_states, "s", "old")
         if q_measured.shape != state.q.shape or not np.isfinite(q_measured).all():
-            return self._stopped("joint_states", "", math.nan, math.nan, "", "not n finite numbers")
+            return _stopped("joint_states", "", math.nan, math.nan, "", "not n finite numbers")
         error = np.abs(state.q - q_measured)
         if (error > self._tolerance).any():
             i = int((error / self._tolerance).argmax())
-            return self._stopped(
+            return _stopped(
                 "tracking",
                 self._name(i),
                 float(error[i]),
@@ -219,13 +219,8 @@ class Guard:
             )
         age = 0.0 if state.chunk is None else now - state.chunk.observed_at
         if not age <= watchdogs.chunk:
-            return self._stopped("chunk", "", age, watchdogs.chunk, "s", "since its observation")
+            return _stopped("chunk", "", age, watchdogs.chunk, "s", "since its observation")
         return None
-
-    def _stopped(
-        self, rule: str, joint: str, value: float, bound: float, unit: str, detail: str
-    ) -> Intervention:
-        return Intervention(rule, joint, value, bound, unit, math.nan, detail)
 
     def _name(self, joint: int) -> str:
         return self.robot.joints[joint].name
@@ -240,14 +235,14 @@ class Guard:
         q = state.q + shaped * self.dt
         # Rounding must not carry the command past a limit it stands at.
         q = np.minimum(q, np.maximum(limits.position_max, state.q))
-        q = np.maximum(q, np.minimum(limits.position_min, state.q))
-        v = (q - state.q) / self.dt
+        q = _sealed(np.maximum(q, np.minimum(limits.position_min, state.q)))
+        v = _sealed((q - state.q) / self.dt)
         stop = self._stop(q, v)
         violation = self._checker.violation(state.q, state.v, q, stop)
         if violation is not None:
-            rule, index, *numbers = violation
-            name = f"tool {'xyz'[index]}" if rule == "workspace" else self._name(index)
-            return self._stopped(rule, name, *numbers)
+            rule, which, value, allowed, unit, detail = violation
+            name = f"tool {'xyz'[which]}" if rule == "workspace" else self._name(which)
+            return _stopped(rule, name, value, allowed, unit, detail)
         intervention = None
         if bound is not None:
             moved = float(np.abs(position + velocity * self.dt - q).max())
@@ -295,6 +290,19 @@ class Guard:
     def _brake(self, state: GuardState, cause: Intervention | None) -> tuple[GuardState, Command]:
         """The next step of the stored stop."""
         stopping = state.stopping + self.dt
-        q = state.stop.position(stopping)
-        v = (q - state.q) / self.dt
+        q = _sealed(state.stop.position(stopping))
+        v = _sealed((q - state.q) / self.dt)
         return replace(state, q=q, v=v, stopping=stopping), Command(q, v, state.mode, cause)
+
+
+def _sealed(array: Vector) -> Vector:
+    """The same array, read-only: states share it."""
+    array.setflags(write=False)
+    return array
+
+
+def _stopped(
+    rule: str, joint: str, value: float, bound: float, unit: str, detail: str
+) -> Intervention:
+    """A reason to stop; how far that moves the command is not known yet."""
+    return Intervention(rule, joint, value, bound, unit, math.nan, detail)

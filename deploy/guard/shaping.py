@@ -1,5 +1,6 @@
 """From a reference to a velocity within the limits, keeping the shape of the path."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -62,11 +63,11 @@ class Shaper:
         target = np.minimum(np.maximum(position, limits.position_min), limits.position_max)
         wanted = np.where(target == position, velocity, 0.0)
         error = target - q
-        distance = float(np.sqrt(error @ error))
+        distance = math.sqrt(error @ error)
         if distance > 0:
             direction = error / distance
-            available = 1.0 / (np.abs(direction) / limits.acceleration).max()
-            speed = stopping_speed(np.float64(distance), available, max(CATCH_UP, self.dt))
+            available = 1.0 / float((np.abs(direction) / limits.acceleration).max())
+            speed = stopping_speed(distance, available, max(CATCH_UP, self.dt))
             wanted = wanted + direction * speed
 
         speeds = np.abs(wanted) / limits.velocity

@@ -61,7 +61,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape in and out."""
-        return x + self.layers(x)
+        change: Tensor = self.layers(x)
+        return x + change
 
 
 class ResidualMLP(nn.Module):
@@ -89,4 +90,4 @@ class ResidualMLP(nn.Module):
         joined = torch.cat([x.flatten(1), self.time(time), cond], dim=-1)
         hidden = self.blocks(self.input(joined))
         prediction: Tensor = self.output(hidden)
-        return prediction.unflatten(1, (self.horizon, self.action_size))
+        return prediction.reshape(-1, self.horizon, self.action_size)

@@ -1,4 +1,6 @@
-"""Launches the graph on a machine with a full ROS 2: `ros2 launch bridle bridle.launch.py bundle:=...`.
+"""Launches the graph on a machine with a full ROS 2.
+
+    ros2 launch bridle bridle.launch.py bundle:=/path/to/bundle
 
 Without `sim:=true` no robot is started: remap `joint_states` and the command topic to the robot's.
 """
@@ -14,7 +16,9 @@ def generate_launch_description() -> LaunchDescription:
     """Describe the graph; every node is a process of its own."""
     arguments = [
         DeclareLaunchArgument("bundle", description="Folder of the bundle to serve."),
-        DeclareLaunchArgument("robot", default_value="ur5e_2f85", description="Robot file or name."),
+        DeclareLaunchArgument(
+            "robot", default_value="ur5e_2f85", description="Robot file or name."
+        ),
         DeclareLaunchArgument("task", default_value="pick-place", description="Simulated task."),
         DeclareLaunchArgument("provider", default_value="cpu", description="cpu or cuda."),
         DeclareLaunchArgument("namespace", default_value="", description="Namespace of all nodes."),

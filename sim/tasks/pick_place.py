@@ -90,7 +90,8 @@ class PickPlace(TabletopEnv):
     @property
     def goal(self) -> Vector:
         """The spot (3,) [m]."""
-        return self.data.mocap_pos[0].copy()
+        place: Vector = self.data.mocap_pos[0].copy()
+        return place
 
     def object_state(self) -> Vector:
         """See the class."""

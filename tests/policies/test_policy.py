@@ -65,7 +65,9 @@ def test_a_constant_channel_is_not_blown_up():
     assert float(normalizer.normalize("x", torch.tensor([[0.31]]))) == pytest.approx(1.0, abs=1e-3)
 
 
-@pytest.mark.parametrize("bad", [torch.full((4, 2), torch.nan), torch.zeros(0, 2), torch.zeros(4, 3)])
+@pytest.mark.parametrize(
+    "bad", [torch.full((4, 2), torch.nan), torch.zeros(0, 2), torch.zeros(4, 3)]
+)
 def test_statistics_of_bad_data_are_refused(bad):
     with pytest.raises(PolicyError):
         Normalizer({"x": 2}).fit("x", bad)

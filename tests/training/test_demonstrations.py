@@ -691,7 +691,7 @@ def test_random_bytes_in_a_chunk_never_end_the_process(recorded, seed):
 
 
 def foreign(path):
-    """A set in the layout of diffusion_policy, without attributes, chunked and compressed its way."""
+    """A set in the layout of diffusion_policy, which has no attributes."""
     root = zarr.create_group(path, zarr_format=2)
     blosc = numcodecs.Blosc("zstd", 5, numcodecs.Blosc.BITSHUFFLE)
     rng = np.random.default_rng(0)

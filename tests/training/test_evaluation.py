@@ -9,6 +9,7 @@ from bridle.training.exceptions import TrainingError
 class ExpertPolicy:
     """The scripted expert behind the interface of a policy: evaluation must find it good."""
 
+    task = "pick-place"
     n_obs_steps, n_action_steps, first_action = 1, 8, 0
     horizon, action_size = 8, 7
     keys = ("joint_position", "object_state")

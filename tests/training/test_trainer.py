@@ -68,10 +68,6 @@ def test_a_run_holds_what_the_robot_side_needs(data, tmp_path):
 
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(data, tmp_path):
     train(config(data, tmp_path / "whole"))
-
-    class CutOff(Exception):
-        pass
-
     cut = config(data, tmp_path / "cut")
     runs_before = _Trainer(cut)
     (tmp_path / "cut").mkdir(exist_ok=True)

@@ -78,17 +78,6 @@ def test_the_published_settings_give_the_published_count():
     assert len(WindowSampler(numbered([100]), 16, 2, 8, ["state"])) == 93
 
 
-def test_an_epoch_shows_every_window_once_and_repeats_by_seed():
-    sampler = WindowSampler(numbered([30, 40]), 16, 2, 8, ["state"])
-    batches = list(sampler.epoch(np.random.default_rng(3), 16))
-    assert sorted(np.concatenate(batches)) == list(range(len(sampler)))
-    assert {len(batch) for batch in batches[:-1]} == {16}
-    again = sampler.epoch(np.random.default_rng(3), 16)
-    assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
-    other = next(sampler.epoch(np.random.default_rng(4), 16))
-    assert not np.array_equal(batches[0], other)
-
-
 def test_images_keep_their_type_and_batches_own_their_memory():
     data = numbered([20])
     images = np.random.default_rng(0).integers(0, 255, (20, 4, 5, 3), np.uint8)
@@ -125,5 +114,3 @@ def test_wrong_indices_are_refused():
     for indices in ([-1], [len(sampler)], [[0]], [0.5]):
         with pytest.raises(DemonstrationError, match="indices: expected"):
             sampler.sample(np.array(indices))
-    with pytest.raises(DemonstrationError, match="batch_size"):
-        next(sampler.epoch(np.random.default_rng(0), 0))

@@ -1,0 +1,433 @@
+import numpy as np
+import pytest
+
+from bridle.deploy.chunks import ActionChunk, ChunkRefused
+from bridle.deploy.guard import Guard, GuardError, Mode
+from bridle.deploy.guard.braking import Stop
+from bridle.deploy.guard.check import Checker
+from bridle.deploy.guard.shaping import Shaper
+from bridle.deploy.robot import JointLimits, RobotError, Workspace, load_robot
+from tests.deploy.guarding import Loop, constant, make_robot
+
+
+@pytest.fixture
+def loop():
+    return Loop(Guard(make_robot()), [0.0, 0.0])
+
+
+def moving(loop):
+    """Somewhere on the way to a target."""
+    loop.ask([0.9, -1.5])
+    for _ in range(30):
+        loop.tick()
+    assert loop.state.mode is Mode.NOMINAL
+    assert not loop.state.at_rest
+    return loop
+
+
+# -- following -------------------------------------------------------------------------------------
+
+
+def smooth(t):
+    """Joint positions (7,) of a brisk motion of the UR5e: up to 1.2 rad/s and 3 rad/s^2."""
+    home = np.array([-1.57, -1.57, 1.57, -1.57, -1.57, 0.0, 0.4])
+    amplitude = np.array([0.5, -0.3, 0.4, 0.3, -0.2, 0.4, 0.3])
+    return home + amplitude * np.sin(2.4 * t)
+
+
+def run_smooth(rate=200.0, seconds=4.0, latency=0.08):
+    robot = load_robot("ur5e_2f85")
+    guard = Guard(
+        type(robot)(
+            robot.name,
+            robot.joints,
+            type(robot.rates)(rate, 20.0),
+            robot.latency,
+            robot.watchdogs,
+            robot.workspace,
+        )
+    )
+    loop = Loop(guard, smooth(0.0))
+    start = loop.now
+    due, errors = start, []
+    for _ in range(round(seconds * rate)):
+        if loop.now + 1e-9 >= due:
+            observed = max(loop.now - latency, start + 1e-9)
+            times = np.arange(16) * 0.05
+            points = np.array([smooth(observed + t - start) for t in times])
+            loop.accept(ActionChunk(observed, times, points))
+            due += 0.4
+        command = loop.tick()
+        errors.append(np.abs(command.position - smooth(loop.now + guard.dt - start)).max())
+    return loop, np.array(errors)
+
+
+@pytest.mark.parametrize("rate", [100.0, 200.0, 500.0])
+def test_a_clean_motion_passes_untouched(rate):
+    loop, errors = run_smooth(rate)
+    loop.obeys()
+    # It starts at 1.2 rad/s from rest, which no acceleration limit allows; that is caught up.
+    assert errors[round(0.3 * rate) :].max() < 5e-3
+    later = loop.commands[round(0.3 * rate) :]
+    assert all(c.mode is Mode.NOMINAL and c.intervention is None for c in later)
+
+
+def test_the_same_motion_looks_the_same_at_any_rate():
+    paths = {}
+    for rate in (100.0, 200.0, 500.0):
+        loop = Loop(Guard(make_robot(rate=rate)), [0.0, 0.0])
+        loop.follow([0.8, -1.2], 1.5)
+        positions = np.array([c.position for c in loop.commands])
+        paths[rate] = positions[round(rate / 100) - 1 :: round(rate / 100)]
+    for rate in (100.0, 200.0):
+        assert np.abs(paths[rate] - paths[500.0]).max() < 0.03
+        assert np.abs(paths[rate][-1] - paths[500.0][-1]).max() < 1e-3
+
+
+def test_a_step_is_reached_without_overshoot_and_without_chatter(loop):
+    target = np.array([0.7, -1.3])
+    loop.follow(target, 2.0)
+    q = np.array([c.position for c in loop.commands])
+    assert (q[:, 0] <= target[0] + 1e-9).all()
+    assert (q[:, 1] >= target[1] - 1e-9).all()
+    assert (np.diff(q[:, 0]) >= -1e-12).all()
+    np.testing.assert_allclose(q[-1], target, atol=1e-4)
+    loop.obeys()
+
+
+def test_scaling_keeps_the_direction(loop):
+    target = np.array([0.8, -1.2])
+    loop.follow(target, 0.5)
+    for command in loop.commands[1:]:
+        share = command.position / target
+        assert share[0] == pytest.approx(share[1], abs=1e-9)
+
+
+def test_a_late_tick_never_makes_a_larger_step(loop):
+    loop.ask([0.9, -1.5])
+    for elapsed in [0.005, 0.02, 0.001, 0.04, 0.005] * 8:
+        loop.tick(elapsed=elapsed)
+    loop.obeys()
+
+
+def test_interventions_name_the_rule_the_joint_and_the_numbers(loop):
+    loop.ask([0.9, -1.5])
+    intervention = loop.tick().intervention
+    assert intervention.rule in ("velocity", "acceleration")
+    assert abs(intervention.value) > intervention.bound
+    assert intervention.moved == pytest.approx(1.5, abs=0.01)
+    assert "joint_" in str(intervention)
+    assert loop.state.interventions == 1
+
+
+def test_a_target_outside_the_limits_is_moved_to_the_limit(loop):
+    loop.follow([1.4, 0.5], 2.0)
+    last = loop.commands[-1]
+    assert last.position == pytest.approx([1.0, 0.5], abs=1e-3)
+    assert last.position[0] <= 1.0
+    rule = last.intervention
+    assert (rule.rule, rule.joint, rule.value, rule.bound) == ("position", "joint_0", 1.4, 1.0)
+    assert rule.moved == pytest.approx(0.4, abs=1e-3)
+
+
+@pytest.mark.parametrize("rate", [20.0, 100.0, 500.0])
+@pytest.mark.parametrize("acceleration", [0.3, 2.0, 50.0])
+@pytest.mark.parametrize("latency", [0.0, 0.05])
+def test_a_joint_driven_at_its_limit_stops_at_it(rate, acceleration, latency):
+    robot = make_robot(((-1.0, 1.0),), (3.0,), (acceleration,), (None,), rate, latency)
+    loop = Loop(Guard(robot), [-0.8])
+    loop.follow([2.5], 8.0)
+    q = np.array([c.position[0] for c in loop.commands])
+    assert q.max() <= 1.0
+    assert q[-1] > 1.0 - 1e-3
+    assert (np.diff(q) >= 0).all()
+    loop.obeys()
+
+
+def test_a_reference_that_runs_through_the_limit_is_braked_in_time():
+    loop = Loop(Guard(make_robot(acceleration=(2.0, 2.0))), [0.0, 0.0])
+    loop.accept(
+        ActionChunk(loop.now, np.array([0.0, 0.5, 1.0]), np.array([[0, 0], [0.9, 0], [0.99, 0]]))
+    )
+    for _ in range(200):
+        loop.tick()
+        if loop.state.mode is Mode.NOMINAL:
+            ahead = 1.0 - loop.state.q[0]
+            assert loop.state.v[0] ** 2 / 4.0 <= ahead + 1e-9
+    loop.obeys()
+
+
+def test_from_outside_the_limits_a_joint_only_moves_inwards():
+    loop = Loop(Guard(make_robot()), [1.2, 0.0])
+    loop.follow([1.4, 0.0], 0.3)
+    assert loop.commands[-1].position[0] <= 1.2
+    loop.follow([0.5, 0.0], 2.0)
+    q = np.array([c.position[0] for c in loop.commands])
+    assert (np.diff(q) <= 1e-12).all()
+    assert q[-1] == pytest.approx(0.5, abs=1e-3)
+    loop.obeys()
+
+
+def test_further_limits_only_tighten():
+    wide = JointLimits(*(np.array(x) for x in ([-9, -0.1], [0.3, 9], [9, 1.0], [99, 1.0])))
+    guard = Guard(make_robot(), limits=wide)
+    loop = Loop(guard, [0.0, 0.0])
+    loop.follow([0.9, -1.0], 2.0)
+    loop.obeys()
+    assert loop.state.q == pytest.approx([0.3, -0.1], abs=1e-3)
+    np.testing.assert_array_equal(guard.limits.velocity, [2.0, 1.0])
+    with pytest.raises(RobotError):
+        Guard(make_robot(), limits=load_robot("ur5e_2f85").limits)
+
+
+# -- holding and going on --------------------------------------------------------------------------
+
+
+def test_nothing_moves_before_the_first_chunk(loop):
+    for _ in range(10):
+        command = loop.tick()
+        np.testing.assert_array_equal(command.position, [0.0, 0.0])
+        assert command.mode is Mode.HOLD
+
+
+FAULTS = {
+    "joint_states": {"age": 0.06},
+    "nan": {"measured": np.array([np.nan, 0.0])},
+    "shape": {"measured": np.zeros(3)},
+    "tracking": {"measured": np.array([-0.5, 0.0])},
+    "failure": {"measured": "not an array"},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_brakes_to_hold_and_ends_with_the_fault_and_a_fresh_chunk(loop, fault):
+    moving(loop)
+    command = loop.tick(**FAULTS[fault])
+    assert command.mode is Mode.HOLD
+    expected = {"nan": "joint_states", "shape": "joint_states"}.get(fault, fault)
+    assert command.intervention.rule == expected
+    assert loop.state.why.startswith(expected)
+    assert loop.state.holds == 1
+    for _ in range(100):
+        loop.tick()
+    assert loop.state.mode is Mode.HOLD, "the old chunk is void"
+    assert loop.state.at_rest
+    assert loop.state.why.startswith(expected)
+    loop.follow([0.2, 0.2], 2.0)
+    assert loop.state.mode is Mode.NOMINAL
+    assert loop.state.q == pytest.approx([0.2, 0.2], abs=1e-3)
+    loop.obeys()
+
+
+def test_a_joint_that_may_stall_is_exempt_from_tracking(loop):
+    moving(loop)
+    assert loop.tick(measured=loop.measured * [1.0, 0.0] - [0.0, 1.9]).mode is Mode.NOMINAL
+
+
+def test_a_fault_lasts_as_long_as_its_cause(loop):
+    moving(loop)
+    for _ in range(100):
+        loop.now += 1e-9
+        loop.ask([0.2, 0.2])
+        loop.tick(age=0.06)
+    assert loop.state.mode is Mode.HOLD
+    assert loop.state.at_rest
+
+
+def test_without_new_chunks_it_holds_half_a_second_after_the_observation(loop):
+    loop.ask([0.9, -1.5], latency=0.0)
+    observed = loop.now
+    while loop.tick().mode is Mode.NOMINAL:
+        assert loop.now - observed < 0.6
+    assert loop.now - observed == pytest.approx(0.5, abs=0.006)
+    assert loop.commands[-1].intervention.rule == "chunk"
+    loop.rest()
+    loop.obeys()
+
+
+# -- chunks that are refused -----------------------------------------------------------------------
+
+
+def refusal(loop, chunk):
+    with pytest.raises(ChunkRefused) as refused:
+        loop.accept(chunk)
+    assert "\n" not in str(refused.value)
+    return refused.value.rule
+
+
+def test_chunks_are_refused_by_age_order_and_future(loop):
+    for _ in range(100):
+        loop.tick()
+    assert refusal(loop, constant([0, 0], loop.now - 0.31)) == "age"
+    assert refusal(loop, constant([0, 0], loop.now + 0.1)) == "future"
+    loop.ask([0.1, 0.1], latency=0.1)
+    assert refusal(loop, constant([0, 0], loop.now - 0.1)) == "order"
+    assert refusal(loop, constant([0, 0], loop.now - 0.2)) == "order"
+    loop.ask([0.1, 0.1], latency=0.05)
+    assert loop.state.accepted == 2
+
+
+def test_chunks_from_before_the_start_are_refused(loop):
+    loop.tick()
+    assert refusal(loop, constant([0, 0], loop.now - 0.1)) == "reset"
+
+
+def test_chunks_of_other_joints_or_units_are_refused(loop):
+    assert refusal(loop, constant([0, 0, 0], loop.now)) == "joints"
+    assert refusal(loop, constant([-90.0, 0.0], loop.now)) == "range"
+
+
+# -- stop and reset --------------------------------------------------------------------------------
+
+
+def test_a_stop_brakes_and_only_a_reset_moves_it_again(loop):
+    moving(loop)
+    loop.state = loop.guard.stop(loop.state, "a person said stop", loop.now)
+    assert refusal(loop, constant([0.1, 0.1], loop.now)) == "latched"
+    v, ticks = loop.state.v, 0
+    while not loop.state.at_rest:
+        assert loop.tick().mode is Mode.LATCHED
+        ticks += 1
+    slowest = (np.abs(v) / loop.guard.limits.acceleration).max()
+    assert ticks * loop.guard.dt <= slowest + 3 * loop.guard.dt
+    resting = loop.state.q
+    before = loop.now
+    for _ in range(200):
+        np.testing.assert_array_equal(loop.tick().position, resting)
+        assert refusal(loop, constant([0.1, 0.1], loop.now)) == "latched"
+    assert loop.state.why == "a person said stop"
+    loop.reset()
+    assert loop.state.mode is Mode.HOLD
+    assert refusal(loop, constant([0.1, 0.1], max(before, loop.now - 0.1))) == "reset"
+    np.testing.assert_array_equal(loop.tick().position, loop.state.q)
+    loop.follow([0.1, 0.1], 2.0)
+    assert loop.state.q == pytest.approx([0.1, 0.1], abs=1e-3)
+    loop.obeys()
+
+
+def test_a_reset_is_refused_while_moving(loop):
+    moving(loop)
+    with pytest.raises(GuardError, match="stop first"):
+        loop.reset()
+    loop.state = loop.guard.stop(loop.state, "why", loop.now)
+    with pytest.raises(GuardError, match="still moving at"):
+        loop.reset()
+
+
+def test_a_reset_adopts_the_measured_position(loop):
+    moving(loop)
+    loop.state = loop.guard.stop(loop.state, "why", loop.now)
+    loop.rest()
+    loop.measured = np.array([-0.7, 0.3])
+    interventions = loop.state.interventions
+    loop.reset()
+    np.testing.assert_array_equal(loop.tick().position, [-0.7, 0.3])
+    assert loop.state.interventions == interventions
+
+
+@pytest.mark.parametrize("q", [[np.nan, 0.0], [0.0], [np.inf, 0.0]])
+def test_it_starts_only_from_a_sound_measurement(q):
+    with pytest.raises(GuardError, match="2 finite numbers"):
+        Guard(make_robot()).start(np.array(q), 0.0)
+
+
+def test_a_second_stop_keeps_the_first_reason(loop):
+    state = loop.guard.stop(loop.state, "first", loop.now)
+    assert loop.guard.stop(state, "second", loop.now).why == "first"
+
+
+# -- the workspace, and failures inside ------------------------------------------------------------
+
+BOX = Workspace((-0.5, 0.5), (-9.0, 9.0), (-9.0, 9.0))
+
+
+def tool(q):
+    return np.array([np.sin(q[0]), np.cos(q[0]), q[1]])
+
+
+def test_the_tool_never_leaves_the_box_not_even_while_stopping():
+    loop = Loop(Guard(make_robot(workspace=BOX), tool_position=tool), [0.0, 0.0])
+    loop.follow([0.95, 0.2], 3.0)
+    x = np.array([tool(c.position)[0] for c in loop.commands])
+    assert x.max() <= 0.5
+    assert x[-1] > 0.4
+    hits = [c.intervention for c in loop.commands if c.intervention and c.mode is Mode.HOLD]
+    assert {(h.rule, h.joint, h.bound) for h in hits} == {("workspace", "tool x", 0.5)}
+    loop.obeys()
+    loop.follow([0.1, 0.2], 2.0)
+    assert loop.state.q == pytest.approx([0.1, 0.2], abs=1e-3)
+
+
+def test_a_tool_outside_the_box_may_only_come_back():
+    loop = Loop(Guard(make_robot(workspace=BOX), tool_position=tool), [0.8, 0.0])
+    loop.follow([0.9, 0.0], 0.5)
+    assert loop.state.q[0] == pytest.approx(0.8, abs=1e-9)
+    loop.follow([0.1, 0.0], 2.0)
+    assert loop.state.q == pytest.approx([0.1, 0.0], abs=1e-3)
+
+
+@pytest.mark.parametrize("broken", ["raise", "nan"])
+def test_broken_kinematics_lead_to_the_prepared_stop(broken):
+    fail = []
+
+    def kinematics(q):
+        if fail and broken == "raise":
+            raise RuntimeError("singular")
+        return np.full(3, np.nan) if fail else tool(q)
+
+    loop = moving(Loop(Guard(make_robot(workspace=BOX), tool_position=kinematics), [-0.4, 0.0]))
+    fail.append(1)
+    command = loop.tick()
+    assert command.mode is Mode.HOLD
+    assert command.intervention.rule == ("failure" if broken == "raise" else "workspace")
+    loop.rest()
+    loop.obeys()
+
+
+@pytest.mark.parametrize("wrong", [9.0, -9.0, np.nan, np.inf])
+def test_a_wrong_shaped_velocity_is_never_sent(loop, monkeypatch, wrong):
+    moving(loop)
+    monkeypatch.setattr(Shaper, "velocity", lambda *_: (np.array([0.0, wrong]), None))
+    command = loop.tick()
+    assert (command.mode, command.intervention.rule) == (Mode.HOLD, "check")
+    loop.rest()
+    loop.obeys()
+
+
+def test_a_chunk_that_fails_is_followed_by_the_prepared_stop(loop, monkeypatch):
+    moving(loop)
+    monkeypatch.setattr(ActionChunk, "reference", lambda *_: 1 / 0)
+    command = loop.tick()
+    assert command.intervention.rule == "failure"
+    assert "ZeroDivisionError" in str(command.intervention)
+    loop.rest()
+    loop.obeys()
+
+
+@pytest.mark.parametrize(
+    ("after", "detail"),
+    [
+        ([0.011, 0.0], "too fast"),
+        ([0.0055, 0.0], "too sharp"),
+        ([1.001, 0.0], "above the limit"),
+        ([-1.001, 0.0], "below the limit"),
+        ([np.nan, 0.0], "not finite"),
+    ],
+)
+def test_the_check_judges_on_its_own(after, detail):
+    robot = make_robot()
+    after, limits = np.array(after), robot.limits
+    stop = Stop(after, np.zeros(2), np.ones(2))
+    checker = Checker(limits, 1 / 200, None, None)
+    violation = checker.violation(np.zeros(2), np.array([1.0, 0.0]), after, stop)
+    assert detail in violation.detail
+    assert violation.which == 0
+    fine = np.array([0.005, 0.0])
+    ok = checker.violation(
+        np.zeros(2), np.array([1.0, 0.0]), fine, Stop(fine, np.zeros(2), np.ones(2))
+    )
+    assert ok is None
+    too_late = Stop(fine, np.array([2.0, 0.0]), np.ones(2) * 2)
+    assert (
+        "stop above" in checker.violation(np.zeros(2), np.array([1.0, 0.0]), fine, too_late).detail
+    )

@@ -1,0 +1,157 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import yaml
+
+from bridle.deploy.robot import SHIPPED, JointLimits, RobotError, load_robot
+
+
+@pytest.fixture
+def content():
+    return yaml.safe_load((SHIPPED / "ur5e_2f85.yaml").read_text())
+
+
+def load(content, tmp_path):
+    path = tmp_path / "robot.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return load_robot(path)
+
+
+def test_the_shipped_ur5e_is_read_in_joint_order():
+    robot = load_robot("ur5e_2f85")
+    assert robot.joint_names[0] == "shoulder_pan_joint"
+    assert robot.joint_names[-1] == "robotiq_85_left_knuckle_joint"
+    limits = robot.limits
+    np.testing.assert_allclose(limits.position_max[:6], np.pi * np.array([2, 2, 1, 2, 2, 2]))
+    np.testing.assert_allclose(limits.position_min[:6], -limits.position_max[:6])
+    np.testing.assert_allclose(limits.velocity, [2.5] * 6 + [5.0])
+    np.testing.assert_allclose(limits.acceleration, [25.0] * 6 + [150.0])
+    assert robot.joints[-1].position == (0.0, 0.8)
+    assert robot.joints[-1].tracking_tolerance is None
+    assert (robot.rates.command, robot.rates.policy) == (200.0, 20.0)
+    assert robot.watchdogs.joint_states == 0.05
+    assert robot.watchdogs.chunk == 0.5
+    assert robot.workspace is not None
+    assert robot.workspace.x == (0.1, 0.9)
+
+
+def test_a_path_gives_the_same_robot_as_the_name():
+    assert load_robot(SHIPPED / "ur5e_2f85.yaml") == load_robot("ur5e_2f85")
+
+
+def test_a_robot_without_a_workspace_has_none(content, tmp_path):
+    del content["workspace"]
+    assert load(content, tmp_path).workspace is None
+
+
+def put(*path_and_value):
+    *path, last, value = path_and_value
+
+    def change(content):
+        for key in path:
+            content = content[key]
+        content[last] = value
+
+    return change
+
+
+def drop(*path):
+    def change(content):
+        for key in path[:-1]:
+            content = content[key]
+        del content[path[-1]]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put("speed", 1), "unknown key 'speed'"),
+        (drop("rates"), "key 'rates' is missing"),
+        (drop("joints", 2, "velocity"), r"joints\[2\]: key 'velocity' is missing"),
+        (put("joints", 2, "jerk", 1), r"joints\[2\]: unknown key 'jerk'"),
+        (put("joints", 0, "unit", "deg"), r"joints\[0\].unit: expected rad, got 'deg'"),
+        (put("joints", 0, "velocity", math.nan), r"joints\[0\].velocity: .* got nan"),
+        (put("joints", 0, "velocity", 0), r"joints\[0\].velocity: expected a number"),
+        (put("joints", 0, "velocity", True), "got True"),
+        (put("joints", 0, "velocity", "fast"), "got 'fast'"),
+        (put("joints", 0, "acceleration", -1.0), r"joints\[0\].acceleration"),
+        (
+            put("joints", 0, "position", [1.0, 1.0]),
+            r"position: min must be below max, got \[1, 1\]",
+        ),
+        (put("joints", 0, "position", [1.0]), r"expected \[min, max\]"),
+        (put("joints", 0, "position", [-math.inf, 1.0]), "got -inf"),
+        (put("joints", 1, "name", "elbow_joint"), "'elbow_joint' is given twice"),
+        (put("joints", []), "at least one"),
+        (put("joints", "many"), "expected a list"),
+        (put("rates", "command", 0), "rates.command"),
+        (put("rates", "policy", 400), "rates.policy"),
+        (put("watchdogs", "chunk", 0.0), "watchdogs.chunk"),
+        (put("latency", -0.1), "latency"),
+        (put("workspace", "z", [1, 0]), "workspace.z"),
+        (put("workspace", None), "workspace: expected the keys"),
+        (put("name", ""), "name: expected a name"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_in_one_line(content, tmp_path, change, message):
+    change(content)
+    with pytest.raises(RobotError, match=message) as error:
+        load(content, tmp_path)
+    assert str(tmp_path / "robot.yaml") in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["name: a\nname: b\n", "name: [", "- 1\n", ""])
+def test_text_that_is_no_robot_is_refused(tmp_path, text):
+    with pytest.raises(RobotError, match=r"robot\.yaml") as error:
+        load(text, tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_robots_and_missing_files_are_refused(tmp_path):
+    with pytest.raises(RobotError, match="known: ur5e_2f85"):
+        load_robot("ur50")
+    with pytest.raises(RobotError, match="cannot be read"):
+        load_robot(tmp_path / "none.yaml")
+
+
+def limits(low=(-1.0, -2.0), high=(1.0, 2.0), velocity=(1.0, 2.0), acceleration=(5.0, 6.0)):
+    return JointLimits(*(np.array(x) for x in (low, high, velocity, acceleration)))
+
+
+def test_limits_are_only_ever_tightened():
+    both = limits().tightened_by(limits((-3.0, -1.0), (0.5, 9.0), (9.0, 1.0), (1.0, 99.0)))
+    np.testing.assert_array_equal(both.position_min, [-1, -1])
+    np.testing.assert_array_equal(both.position_max, [0.5, 2])
+    np.testing.assert_array_equal(both.velocity, [1, 1])
+    np.testing.assert_array_equal(both.acceleration, [1, 6])
+
+
+def test_limits_that_leave_nothing_are_an_error():
+    with pytest.raises(RobotError, match="no position is left for joint 1: min 3 >= max 2"):
+        limits().tightened_by(limits((-1.0, 3.0), (1.0, 4.0)))
+
+
+def test_limits_of_other_joints_are_an_error():
+    one = JointLimits(*(np.array([x]) for x in (-1.0, 1.0, 1.0, 1.0)))
+    with pytest.raises(RobotError, match="2 joints cannot be tightened by limits of 1"):
+        limits().tightened_by(one)
+
+
+def test_limits_cannot_be_written_to_and_do_not_follow_their_source():
+    source = np.array([1.0, 2.0])
+    built = replace(limits(), velocity=source)
+    source[0] = 99.0
+    assert built.velocity[0] == 1.0
+    with pytest.raises(ValueError, match="read-only"):
+        built.velocity[0] = 99.0
+
+
+@pytest.mark.parametrize("bad", [(np.nan, 1.0), (0.0, 1.0), (1.0,), (-1.0, 1.0)])
+def test_bad_bounds_are_refused(bad):
+    with pytest.raises(RobotError):
+        limits(velocity=bad)
