@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import rclpy
@@ -21,7 +21,8 @@ from std_srvs.srv import Trigger
 from bridle.ros_nodes import qos
 from bridle.ros_nodes.messages import joint_vectors
 
-T = TypeVar("T")
+RESEND_AFTER = 2.5
+"""Time after which a service call without an answer is sent again [s]."""
 
 
 class OperatorError(ValueError):
@@ -177,8 +178,17 @@ class Operator:
         client: Any = self._node.create_client(kind, service)
         try:
             self.wait_for(f"meeting the service {service}", client.service_is_ready, seconds)
-            future = client.call_async(request)
-            self.wait_for(f"an answer of {service}", future.done, seconds)
-            return future.result()
+            # A server that was killed stays in the graph for its lease, and makes the service look
+            # ready before the one that replaced it is: what was sent too early is sent again.
+            futures: list[Any] = []
+
+            def answered() -> bool:
+                return any(future.done() for future in futures)
+
+            for _ in range(max(1, round(seconds / RESEND_AFTER))):
+                futures.append(client.call_async(request))
+                if self.until(answered, RESEND_AFTER):
+                    return next(future.result() for future in futures if future.done())
+            raise OperatorError(f"{service} did not answer within {seconds:g} s")
         finally:
             self._node.destroy_client(client)

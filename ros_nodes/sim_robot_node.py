@@ -25,7 +25,7 @@ from bridle.ros_nodes.messages import array_message
 from bridle.ros_nodes.params import declare, param
 from bridle.ros_nodes.process import run
 
-MAX_COMMAND_STEP = 0.2
+MAX_COMMAND_STEP = 0.05
 """A commanded arm joint this far [rad] from its last setpoint is refused, as a driver would: it
 comes from a controller that does not know where the robot is."""
 MAX_CATCH_UP = 40
@@ -78,15 +78,19 @@ class LimitCounter:
         self.largest = {"velocity": 0.0, "acceleration": 0.0}
         self._last: NDArray[np.float64] | None = None
 
-    def count(self, position: NDArray[np.float64], velocity: NDArray[np.float64]) -> None:
-        """Take in the state after one physics step."""
+    def count(self, position: NDArray[np.float64], velocity: NDArray[np.float64]) -> str | None:
+        """Take in the state after one physics step; a sentence when it is outside the limits."""
         acceleration = np.zeros_like(velocity)
         if self._last is not None:
             acceleration = (velocity - self._last) / self._dt
         self._last = velocity.copy()
         self.steps += 1
         outside = np.maximum(self._lower - position, position - self._upper)
-        self.violations["position"] += bool((outside > 1e-6).any())
+        found = None
+        if (outside > 1e-6).any():
+            self.violations["position"] += 1
+            worst = int(outside.argmax())
+            found = f"joint {worst} is {outside[worst]:.3g} rad outside its limits"
         for name, value, bound in (
             ("velocity", velocity, self._velocity),
             ("acceleration", acceleration, self._acceleration),
@@ -94,6 +98,10 @@ class LimitCounter:
             share = float((np.abs(value) / bound).max())
             self.violations[name] += share > 1
             self.largest[name] = max(self.largest[name], share)
+            if share > 1:
+                worst = int((np.abs(value) / bound).argmax())
+                found = f"{name} of joint {worst} is {value[worst]:.3g}, allowed {bound[worst]:.3g}"
+        return found
 
 
 class SimRobotNode(Node):
@@ -205,7 +213,9 @@ class SimRobotNode(Node):
             self.env.set_command(self._setpoint)
             self.env.advance(1)
             self._steps += 1
-            self.counter.count(*self.env.joint_state())
+            outside = self.counter.count(*self.env.joint_state())
+            if outside is not None:
+                self.get_logger().warning(outside, throttle_duration_sec=0.2)
         if due and not self._success and self.env.is_success():
             self._success = True
             self._success_time = time.monotonic() - self._epoch

@@ -35,6 +35,7 @@ from bridle.deploy.language.lexicon import (
     LONGEST_PHRASE,
     PHRASES,
     QUESTIONS,
+    VOCABULARY,
     Meaning,
     Tag,
 )
@@ -44,6 +45,9 @@ from bridle.deploy.language.words import words
 
 MAX_CHARACTERS = 500
 """Longer texts are not read, except for stop words."""
+
+
+_QUESTION = "a question is not a correction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +90,19 @@ def parse(text: str, instructions: Sequence[str] = (), *, pace: float = 1.0) -> 
     if not content:
         return NotUnderstood("nothing to do was said", ("stop", "move left", "slower"))
     near = _nearest(content, instructions)
-    asks = ("?" in spoken and not requested) or content[0] in QUESTIONS
-    if asks and content[:2] != ["do", "not"] and content != ["is", "?"]:
-        return NotUnderstood("a question is not a correction", near)
+    if "?" in spoken and not requested:
+        return NotUnderstood(_QUESTION, near)
     if same := _same(content, instructions):
         if len(same) == 1:
             return Instruct(same[0])
         return NotUnderstood("several known instructions read like this", tuple(same[:3]))
 
+    if content[0] in QUESTIONS:
+        return NotUnderstood(_QUESTION, near)
     phrases = [p for p in _lex(_without(content, ARTICLES)) if p.tag != "filler"]
     if (sentence := " ".join(phrase.said for phrase in phrases)) in AMBIGUOUS:
         return NotUnderstood(*AMBIGUOUS[sentence])
-    tags = "".join(f"{phrase.tag} " for phrase in phrases)
+    tags = "".join(f"{phrase.tag}," for phrase in phrases)
     for shape, act in _RULES:
         if shape.fullmatch(tags):
             return act(phrases, pace)
@@ -138,7 +143,7 @@ def _lex(tokens: list[str]) -> list[Phrase]:
     at = 0
     while at < len(tokens):
         meaning, end = _read_phrase(tokens, at)
-        phrases.append(Phrase(*meaning, said=" ".join(tokens[at:end])))
+        phrases.append(Phrase(meaning.tag, meaning.value, " ".join(tokens[at:end])))
         at = end
     return phrases
 
@@ -169,7 +174,9 @@ def _change(phrases: list[Phrase], pace: float, *, along: bool) -> Correction:
     if amount is not None and amount.tag == "percent":
         ratio = 1 - float(amount.value) if slower else 1 + float(amount.value)
         if ratio <= 0 or ratio == 1:
-            return NotUnderstood(f"'{amount.said} slower' leaves no pace", ("at 50 %", "stop"))
+            return NotUnderstood(
+                f"'{amount.said} {what.said}' is no change of pace", ("at 50 %", "stop")
+            )
     else:
         step = AMOUNTS[str(amount.value) if amount else "plain"].slower
         ratio = step if slower else 1 / step
@@ -179,8 +186,7 @@ def _change(phrases: list[Phrase], pace: float, *, along: bool) -> Correction:
 def _nudge(direction: Direction, amount: Phrase | None) -> Correction:
     if amount is None or amount.tag == "amount":
         return Nudge(direction, AMOUNTS[str(amount.value) if amount else "plain"].metres)
-    metres = round(float(amount.value), 6) if abs(float(amount.value)) < 1 else amount.value
-    metres = float(metres)
+    metres = round(float(amount.value), 9)
     if metres <= 0:
         why = f"a nudge has a positive length, got '{amount.said}'"
         return NotUnderstood(why, (f"move {direction}", f"move {opposite(direction)}"))
@@ -221,7 +227,7 @@ def _grip(phrases: list[Phrase], pace: float) -> Correction:
 def _shape(pattern: str) -> re.Pattern[str]:
     """Compile tags, `[optional]` parts and `(alternatives|of tags)` to a pattern over tags."""
     pattern = pattern.replace("AMOUNT", "(amount|length|percent)")
-    tags = re.sub(r"\w+", r"(?:\g<0> )", pattern.replace(" ", ""))
+    tags = re.sub(r"\w+", r"(?:\g<0>,)", pattern).replace(" ", "")
     return re.compile(tags.replace("[", "(?:").replace("]", ")?"))
 
 
@@ -254,16 +260,19 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[list[Phrase], float], Correction]
 def _refuse(phrases: list[Phrase], near: tuple[str, ...]) -> NotUnderstood:
     """Say why phrases that fit no shape are not understood."""
     tags = [phrase.tag for phrase in phrases]
+    said = " ".join(phrase.said for phrase in phrases).split()
     ways = list(dict.fromkeys(str(p.value) for p in phrases if p.tag in ("dir", "high")))
     if len(ways) > 1:
         why = f"{' and '.join(ways)} are {len(ways)} directions: say one at a time"
         return NotUnderstood(why, tuple(f"move {way}" for way in ways))
     if {"not", "dont", "no", "notso", "notenough"}.intersection(tags):
         instead = tuple(f"move {opposite(cast(Direction, way))}" for way in ways)
+        if "stop" in said:
+            return NotUnderstood("a negated stop changes nothing", ("stop",))
         why = "a negation says what not to do: say what to do instead"
         return NotUnderstood(why, instead or near)
     for phrase in phrases:
-        if phrase.tag == "unknown":
+        if phrase.tag == "unknown" and phrase.said not in VOCABULARY:
             return NotUnderstood(f"unknown word {phrase.said[:40]!r}", near)
         if phrase.tag == "number":
             if numeral(phrase.said) is None:
@@ -271,12 +280,11 @@ def _refuse(phrases: list[Phrase], near: tuple[str, ...]) -> NotUnderstood:
             else:
                 why = f"'{phrase.said[:40]}' needs a unit: cm, mm, inches or percent"
             return NotUnderstood(why, tuple(f"move {way} by 2 cm" for way in ways) or near)
-    kinds = {
-        {"high": "dir", "fast": "pace", "speed": "pace", "times": "pace"}.get(t, t) for t in tags
-    }
+    alike = {"high": "dir", "fast": "pace", "speed": "pace", "times": "pace"}
+    kinds = {alike.get(tag, tag) for tag in tags}
     if len(kinds & {"dir", "pace", "grip"}) > 1:
         return NotUnderstood("these are several corrections: say one at a time", near)
     if not ways and kinds & {"length", "amount", "go"}:
         every = tuple(f"move {way}" for way in DIRECTIONS)
         return NotUnderstood("in which direction?", every)
-    return NotUnderstood("the words are known but not in this order", near)
+    return NotUnderstood("the words are known, but not put like this", near)

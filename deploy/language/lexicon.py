@@ -62,12 +62,12 @@ LEXICON: tuple[tuple[Meaning, str], ...] = (
     (Meaning("go"), "go/move/shift/slide/nudge"),
     (Meaning("go"), "move/shift/slide/nudge it/arm/hand/gripper/tool/yourself"),
     # Judgements: "you are too far left", "that is not high enough", "not so fast".
-    (Meaning("subject"), "you/we are | you/we were | youre | were | you/it went"),
+    (Meaning("subject"), "you are/were | youre | you/it went"),
     (Meaning("subject"), "you are going/moving | youre going/moving | you go/move | it goes/moves"),
     (Meaning("subject"), "it/that/this/arm/hand/gripper/tool is/was | its | thats"),
     (Meaning("subject"), "it/that/arm/hand/gripper/tool is going/moving | its going/moving"),
     (Meaning("too"), "too | too far | too much | far too | far too far | too far over"),
-    (Meaning("notenough"), "not far enough | not enough | isnt/arent far enough | isnt/arent enough"),
+    (Meaning("notenough"), "not/isnt/arent far enough | not/isnt/arent enough"),
     (Meaning("notso"), "not so | not so far | not so much | not that | not that far | not as"),
     (Meaning("notso"), "not quite so | not quite so far | not as far"),
     (Meaning("enough"), "enough"),
@@ -78,8 +78,8 @@ LEXICON: tuple[tuple[Meaning, str], ...] = (
     # Pace.
     (Meaning("pace", "slower"), "slower | more slowly | slowly | slow down | slow it down"),
     (Meaning("pace", "slower"), "slow yourself down | decelerate | less fast/quick/quickly"),
-    (Meaning("pace", "faster"), "faster | quicker | more quickly | quickly | speed up | speed it up"),
-    (Meaning("pace", "faster"), "hurry up | accelerate | less slow/slowly"),
+    (Meaning("pace", "faster"), "faster | quicker | more quickly | quickly | speed up"),
+    (Meaning("pace", "faster"), "speed it up | hurry up | accelerate | less slow/slowly"),
     (Meaning("fast", "slower"), "slow"),
     (Meaning("fast", "faster"), "fast | quick"),
     (Meaning("times", 2.0), "twice/double as fast | double speed | two times as fast"),
@@ -92,18 +92,18 @@ LEXICON: tuple[tuple[Meaning, str], ...] = (
     # Gripper.
     (Meaning("grip", "open"), "open gripper/hand/fingers/claw/jaws/grip | open up gripper/hand"),
     (Meaning("grip", "open"), "open gripper/hand up | gripper/hand open"),
-    (Meaning("grip", "open"), "release | release it | release gripper/grip | let go | let go of it"),
+    (Meaning("grip", "open"), "release | release it/gripper/grip | let go | let go of it"),
     (Meaning("grip", "open"), "let it go | drop it | unclench | ungrip | ungrasp | loosen grip"),
-    (Meaning("grip", "close"), "close/shut gripper/hand/fingers/claw/jaws/grip | gripper/hand closed"),
+    (Meaning("grip", "close"), "close/shut gripper/hand/fingers/claw/jaws/grip"),
     (Meaning("grip", "close"), "grab/grasp/grip/pinch/clutch/squeeze | grab/grasp/grip/pinch it"),
-    (Meaning("grip", "close"), "clutch/squeeze it | grip tighter/harder | tighten grip"),
+    (Meaning("grip", "close"), "clutch/squeeze it | gripper/hand closed | grip tighter/harder | tighten grip"),
     # Words that change nothing. `filler` words count inside known instructions, the others not.
     (Meaning("filler"), "more | some more | further/farther | again | once more | another | over"),
     (Meaning("filler"), "about/roughly/approximately | still | a bit/little further/farther"),
     (Meaning("polite"), "please/pls/plz | robot/bridle | hey/hi/hello | ok/okay/k | just/now/then"),
-    (Meaning("polite"), "um/umm/uh/uhm/er/erm/hmm/ah/oh/well/so | kindly | good/great/nice/yes/yeah"),
-    (Meaning("polite"), "thanks | thank you | right now/away | all right | alright | for me"),
-    (Meaning("polite"), "you should | you need to | you have to | you must | try to | lets | let us"),
+    (Meaning("polite"), "um/umm/uh/uhm/er/erm/hmm/ah/oh/well/so | good/great/nice/yes/yeah"),
+    (Meaning("polite"), "thanks | thank you | kindly | right now/away | all right | alright"),
+    (Meaning("polite"), "you should/must | you need/have to | try to | lets | let us | for me"),
     (Meaning("polite"), "i want/need you to | i would like you to | id like you to"),
     (Meaning("request"), "can/could/would/will you"),
 )  # fmt: skip
@@ -111,33 +111,10 @@ LEXICON: tuple[tuple[Meaning, str], ...] = (
 ARTICLES = frozenset({"the", "your"})
 
 QUESTIONS = frozenset(
-    [
-        "what",
-        "whats",
-        "where",
-        "wheres",
-        "why",
-        "how",
-        "who",
-        "which",
-        "when",
-        "is",
-        "are",
-        "am",
-        "was",
-        "were",
-        "does",
-        "did",
-        "has",
-        "have",
-        "should",
-        "shall",
-        "may",
-        "might",
-        "do",
-    ]
+    {"what", "whats", "where", "wheres", "why", "how", "who", "which", "when", "is", "are", "am"}
+    | {"was", "were", "does", "did", "has", "have", "should", "shall", "may", "might"}
 )
-"""First words that make a sentence a question, "do not" aside."""
+"""First words that make a sentence a question."""
 
 AMBIGUOUS: dict[str, tuple[str, tuple[str, ...]]] = {
     "right": ("'right' alone could be agreement", ("move right",)),
@@ -180,3 +157,5 @@ PHRASES = _expand()
 """Every phrase as a tuple of words, with its meaning."""
 
 LONGEST_PHRASE = max(map(len, PHRASES))
+
+VOCABULARY = frozenset(word for phrase in PHRASES for word in phrase)

@@ -144,16 +144,21 @@ def test_a_joint_driven_at_its_limit_stops_at_it(rate, acceleration, latency):
     loop.obeys()
 
 
-def test_a_reference_that_runs_through_the_limit_is_braked_in_time():
-    loop = Loop(Guard(make_robot(acceleration=(2.0, 2.0))), [0.0, 0.0])
-    loop.accept(
-        ActionChunk(loop.now, np.array([0.0, 0.5, 1.0]), np.array([[0, 0], [0.9, 0], [0.99, 0]]))
-    )
-    for _ in range(200):
-        loop.tick()
-        if loop.state.mode is Mode.NOMINAL:
-            ahead = 1.0 - loop.state.q[0]
-            assert loop.state.v[0] ** 2 / 4.0 <= ahead + 1e-9
+def test_a_fast_reference_near_the_limit_is_braked_in_time_without_a_hold(loop):
+    # 1.9 rad/s up to 1 cm before the limit: braking at 10 rad/s^2 takes 0.18 rad.
+    start = loop.now
+    rules = set()
+    for k in range(200):
+        if k % 20 == 0:
+            times = np.arange(16) * 0.05
+            planned = np.minimum(1.9 * (loop.now + times - start), 0.99)
+            loop.accept(ActionChunk(loop.now, times, np.stack([planned, 0 * planned], 1)))
+        command = loop.tick()
+        assert command.mode is Mode.NOMINAL
+        assert loop.state.v[0] ** 2 / 20.0 <= 1.0 - loop.state.q[0] + 1e-9
+        rules.add(command.intervention.rule if command.intervention else "")
+    assert "braking" in rules
+    assert loop.state.q[0] == pytest.approx(0.99, abs=1e-3)
     loop.obeys()
 
 
@@ -216,6 +221,19 @@ def test_a_fault_brakes_to_hold_and_ends_with_the_fault_and_a_fresh_chunk(loop, 
     loop.follow([0.2, 0.2], 2.0)
     assert loop.state.mode is Mode.NOMINAL
     assert loop.state.q == pytest.approx([0.2, 0.2], abs=1e-3)
+    loop.obeys()
+
+
+def test_a_stop_once_begun_is_carried_through_to_rest(loop):
+    moving(loop)
+    loop.tick(age=0.06)
+    speed = np.abs(loop.state.v)
+    loop.ask([0.9, -1.5])
+    while not loop.state.at_rest:
+        assert loop.tick().mode is Mode.HOLD
+        assert (np.abs(loop.state.v) <= speed).all()
+        speed = np.abs(loop.state.v)
+    assert loop.tick().mode is Mode.NOMINAL
     loop.obeys()
 
 

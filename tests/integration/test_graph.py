@@ -1,0 +1,130 @@
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from bridle import sim
+from bridle.ros_nodes.messages import trajectory
+from bridle.ros_nodes.operator import Operator
+from bridle.ros_nodes.trials import Trials
+from bridle.ros_nodes.up import Graph, simulated_graph
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def trials(bundle, tmp_path_factory):
+    log = tmp_path_factory.mktemp("log") / "corrections.jsonl"
+    specs = simulated_graph(
+        str(bundle), task="pick-place", robot="ur5e_2f85", seed=0, camera_rate=0.0, log=str(log)
+    )
+    with Graph(specs) as graph, Operator(sim.JOINT_NAMES) as operator:
+        trials = Trials(graph, operator)
+        trials.log = log
+        trials.wait_until_up()
+        yield trials
+        trials.count_violations()
+        assert trials.physics_steps > 1000
+        assert trials.violations == {"position": 0, "velocity": 0, "acceleration": 0}
+
+
+def test_the_policy_moves_the_robot_through_the_guard(trials):
+    trials.start_episode(1)
+    before = trials.operator.position.copy()
+    trials.wait_for_motion()
+    trials.operator.wait_for("NOMINAL", lambda: trials.operator.guard["mode"] == "NOMINAL", 5)
+    trials.operator.spin(1.0)
+    moved = trials.operator.position - before
+    assert moved[0] > 0.1
+    assert np.abs(moved[1:]).max() < 0.1
+
+
+def test_a_spoken_stop_latches_and_only_a_reset_releases(trials):
+    assert trials.stop_ms(2) <= 500
+    operator = trials.operator
+    assert operator.guard["mode"] == "LATCHED"
+    rest = operator.position.copy()
+    operator.spin(1.0)  # the policy goes on sending chunks
+    assert np.abs(operator.position - rest).max() < 1e-3
+    refused = operator.say("a bit to the left")
+    assert refused["state"] == "refused"
+    assert "reset" in refused["why"]
+    operator.trigger("reset")
+    trials.wait_for_motion()
+
+
+def test_a_killed_policy_leaves_the_robot_at_rest_and_comes_back(trials):
+    assert trials.policy_killed_rest_ms(3) <= 1000
+    assert trials.operator.guard["mode"] == "HOLD"
+
+    def back() -> bool:
+        assert trials.graph.check() is None
+        return trials.operator.guard["mode"] == "NOMINAL"
+
+    trials.operator.wait_for("the policy coming back", back, 30)
+    trials.wait_for_motion()
+
+
+def test_outcomes_say_what_was_understood(trials):
+    trials.start_episode(4)
+    operator = trials.operator
+    nudge = operator.say("2 cm up")
+    assert (nudge["state"], nudge["kind"]) == ("sent", "nudge")
+    assert nudge["metres"] == pytest.approx(0.02)
+    unclear = operator.say("make me a sandwich")
+    assert (unclear["state"], unclear["kind"]) == ("not_understood", "not_understood")
+    instruct = operator.say("turn left")
+    assert instruct["kind"] in ("instruct", "nudge", "not_understood")
+    lines = [json.loads(line) for line in trials.log.read_text().splitlines()]
+    assert [line["text"] for line in lines[-3:]] == ["2 cm up", "make me a sandwich", "turn left"]
+
+
+def test_the_command_line_speaks_to_the_graph(trials):
+    trials.start_episode(5)
+    said = subprocess.run(
+        [sys.executable, "-m", "bridle", "say", "slower"], capture_output=True, text=True
+    )
+    assert said.returncode == 0, said.stderr
+    assert "pace" in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (lambda m: m.points[3].positions.__setitem__(2, float("nan")), "finite"),
+        (lambda m: m.joint_names.__setitem__(0, "elbow"), "names"),
+        (lambda m: setattr(m.header.stamp, "sec", m.header.stamp.sec - 100), "age"),
+        (lambda m: setattr(m.header.stamp, "sec", m.header.stamp.sec + 100), "future"),
+        (lambda m: setattr(m, "points", []), "empty"),
+    ],
+)
+def test_bad_chunks_are_refused_by_name_and_nothing_moves(trials, change, rule):
+    from lifecycle_msgs.msg import Transition
+    from trajectory_msgs.msg import JointTrajectory
+
+    from bridle.ros_nodes import qos
+
+    operator = trials.operator
+    trials.start_episode(6)
+    operator.transition("policy_node", Transition.TRANSITION_DEACTIVATE, seconds=20)
+    operator.wait_for("HOLD", lambda: operator.guard["mode"] == "HOLD", 5)
+    operator.wait_for("rest", lambda: np.abs(operator.velocity).max() < 0.01, 5)
+    rest = operator.position.copy()
+    accepted, refused = operator.guard["chunks_accepted"], int(operator.guard["chunks_refused"])
+    publisher = operator._node.create_publisher(JointTrajectory, "action_chunk", qos.CHUNK)
+    operator.wait_for("meeting the guard", lambda: publisher.get_subscription_count() > 0, 5)
+    times, target = np.arange(16) * 0.05, rest + 0.3
+    message = trajectory(time.time_ns(), sim.JOINT_NAMES, times, np.tile(target, (16, 1)))
+    change(message)
+    publisher.publish(message)
+    operator.wait_for(
+        "the refusal", lambda: int(operator.guard["chunks_refused"]) > refused, 5
+    )
+    assert f"({rule})" in operator.guard["last_refusal"]
+    assert operator.guard["chunks_accepted"] == accepted
+    operator.spin(0.3)
+    # The fingers of the open gripper settle for seconds; the arm stands still.
+    assert np.abs(operator.position - rest)[:6].max() < 1e-3
