@@ -60,7 +60,6 @@ class PolicyNode(LifecycleNode):
     def __init__(self) -> None:
         """Declare parameters; everything else waits for `configure`."""
         super().__init__("policy_node")
-        self.params = declare(self, PolicyParams)
         self._server: PolicyServer | None = None
         self._planner: threading.Thread | None = None
         self._wake = threading.Event()
@@ -70,6 +69,7 @@ class PolicyNode(LifecycleNode):
         self._chunks = 0
         self._slowest = 0.0
         self._problem = ""
+        self.params = declare(self, PolicyParams)
 
     # -- lifecycle ---------------------------------------------------------------------------------
 

@@ -133,13 +133,9 @@ class TabletopEnv(gym.Env[Any, NDArray[np.float32]], ABC):
         self.observation_space = spaces.Dict(
             {key: spaces.Box(-np.inf, np.inf, (n,), np.float32) for key, n in sizes.items()}
         )
-        table = self.model.geom("table").id
-        robot = [
-            i
-            for i in range(self.model.ngeom)
-            if self.model.body_rootid[self.model.geom_bodyid[i]] == self.model.body("base").id
-        ]
-        self._table, self._robot_geoms = table, np.array(robot)
+        self._table = self.model.geom("table").id
+        robot = self.model.body("base").id
+        self._is_robot = self.model.body_rootid[self.model.geom_bodyid] == robot
         self._steps = 0
 
     # -- what a task defines -----------------------------------------------------------------------
@@ -251,7 +247,7 @@ class TabletopEnv(gym.Env[Any, NDArray[np.float32]], ABC):
 
     def _info(self) -> dict[str, Any]:
         pairs = self.data.contact.geom
-        touching = (pairs == self._table).any(1) & np.isin(pairs, self._robot_geoms).any(1)
+        touching = (pairs == self._table).any(1) & self._is_robot[pairs].any(1)
         return {"success": self.is_success(), "cost": float(touching.any())}
 
     def render(self) -> NDArray[np.uint8]:

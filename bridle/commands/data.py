@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from tyro.conf import Positional
 
 from bridle.cli import write_json
@@ -43,7 +43,7 @@ def _info(options: Options) -> int:
             f"{60 * summary.hours:.1f} min",
             highlight=False,
         )
-    table = Table("key", "shape", "dtype", "unit", "min", "max", "mean", "std")
+    table = Table(Column("key", no_wrap=True), "shape", "dtype", "unit", "min", "max", "mean", "std")
     for name, key in summary.keys.items():
         numbers = (key.minimum, key.maximum, key.mean, key.std)
         table.add_row(

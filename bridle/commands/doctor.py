@@ -70,8 +70,7 @@ def _rendering() -> Finding:
         frame = env.render()
     except Exception as error:
         return Finding("rendering", False, str(error).splitlines()[0], remedy, needed=False)
-    backend = os.environ.get("MUJOCO_GL", "display")
-    return Finding("rendering", True, f"{frame.shape[1]}x{frame.shape[0]} through {backend}")
+    return Finding("rendering", True, f"pictures of {frame.shape[1]} x {frame.shape[0]}")
 
 
 def _ros() -> Finding:

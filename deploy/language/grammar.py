@@ -39,7 +39,13 @@ from bridle.deploy.language.lexicon import (
     Meaning,
     Tag,
 )
-from bridle.deploy.language.quantities import is_numeral, numeral, read_length, read_percent
+from bridle.deploy.language.quantities import (
+    UNITS,
+    is_numeral,
+    read_length,
+    read_number,
+    read_percent,
+)
 from bridle.deploy.language.stop import is_stop
 from bridle.deploy.language.words import words
 
@@ -47,6 +53,8 @@ MAX_CHARACTERS = 500
 """Longer texts are not read, except for stop words."""
 
 
+_WAYS = ("dir", "high", "lift")
+_KNOWN = VOCABULARY | UNITS.keys()
 _QUESTION = "a question is not a correction"
 
 
@@ -156,14 +164,16 @@ def _read_phrase(tokens: list[str], at: int) -> tuple[Meaning, int]:
     for end in range(min(at + LONGEST_PHRASE, len(tokens)), at, -1):
         if meaning := PHRASES.get(tuple(tokens[at:end])):
             return meaning, end
+    if number := read_number(tokens, at):
+        return Meaning("number", number[0]), number[1]
     return Meaning("number" if is_numeral(tokens[at]) else "unknown"), at + 1
 
 
 def _change(phrases: list[Phrase], pace: float, *, along: bool) -> Correction:
     """Nudge or change the pace as the phrases say, or (`along` false) the other way."""
-    what = next(p for p in phrases if p.tag in ("dir", "high", "pace", "fast"))
+    what = next(p for p in phrases if p.tag in (*_WAYS, "pace", "fast"))
     amount = next((p for p in phrases if p.tag in ("amount", "length", "percent")), None)
-    if what.tag in ("dir", "high"):
+    if what.tag in _WAYS:
         if amount is not None and amount.tag == "percent":
             return NotUnderstood(f"'{amount.said}' is not a length", ("2 cm to the left",))
         direction = cast(Direction, what.value)
@@ -237,6 +247,8 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[list[Phrase], float], Correction]
         # "move 2 cm to the left", "left by 2 cm", "a bit higher", "slow down a little"
         ("[go] [[by] AMOUNT] (dir|pace)", _along),
         ("[go] (dir|pace) [by] AMOUNT", _along),
+        # "raise the arm by 2 cm", "lower it a bit"
+        ("lift [[by] AMOUNT]", _along),
         # "you are 2 cm too far to the right", "too fast"
         ("[subject] [AMOUNT] too (dir|high|fast)", _against),
         ("[subject] too (dir|high|fast) [by] AMOUNT", _against),
@@ -261,7 +273,7 @@ def _refuse(phrases: list[Phrase], near: tuple[str, ...]) -> NotUnderstood:
     """Say why phrases that fit no shape are not understood."""
     tags = [phrase.tag for phrase in phrases]
     said = " ".join(phrase.said for phrase in phrases).split()
-    ways = list(dict.fromkeys(str(p.value) for p in phrases if p.tag in ("dir", "high")))
+    ways = list(dict.fromkeys(str(p.value) for p in phrases if p.tag in _WAYS))
     if len(ways) > 1:
         why = f"{' and '.join(ways)} are {len(ways)} directions: say one at a time"
         return NotUnderstood(why, tuple(f"move {way}" for way in ways))
@@ -272,15 +284,15 @@ def _refuse(phrases: list[Phrase], near: tuple[str, ...]) -> NotUnderstood:
         why = "a negation says what not to do: say what to do instead"
         return NotUnderstood(why, instead or near)
     for phrase in phrases:
-        if phrase.tag == "unknown" and phrase.said not in VOCABULARY:
+        if phrase.tag == "unknown" and phrase.said not in _KNOWN:
             return NotUnderstood(f"unknown word {phrase.said[:40]!r}", near)
+    for phrase in phrases:
         if phrase.tag == "number":
-            if numeral(phrase.said) is None:
-                why = f"'{phrase.said[:40]}' has no one reading: write it like 0.5"
-            else:
-                why = f"'{phrase.said[:40]}' needs a unit: cm, mm, inches or percent"
+            unreadable = "has no one reading: write it like 0.5"
+            bare = "needs a unit: cm, mm, inches or percent"
+            why = f"'{phrase.said[:40]}' {unreadable if phrase.value == '' else bare}"
             return NotUnderstood(why, tuple(f"move {way} by 2 cm" for way in ways) or near)
-    alike = {"high": "dir", "fast": "pace", "speed": "pace", "times": "pace"}
+    alike = {"high": "dir", "lift": "dir", "fast": "pace", "speed": "pace", "times": "pace"}
     kinds = {alike.get(tag, tag) for tag in tags}
     if len(kinds & {"dir", "pace", "grip"}) > 1:
         return NotUnderstood("these are several corrections: say one at a time", near)

@@ -10,9 +10,10 @@ from itertools import product
 from typing import Literal, NamedTuple, TypeAlias
 
 Tag: TypeAlias = Literal[
-    "amount", "at", "by", "dir", "dont", "enough", "fast", "filler", "go", "grip", "high", "no",
-    "not", "notenough", "notso", "pace", "percent", "polite", "length", "number", "request",
-    "speed", "subject", "times", "too", "unknown", "ofspeed",
+    "dir", "high", "lift", "go", "by", "amount", "length", "percent", "number",
+    "subject", "too", "notenough", "notso", "enough", "not", "dont", "no",
+    "pace", "fast", "times", "speed", "at", "ofspeed", "grip",
+    "filler", "polite", "request", "unknown",
 ]  # fmt: skip
 
 
@@ -42,16 +43,17 @@ LEXICON: tuple[tuple[Meaning, str], ...] = (
     # Directions, in the robot's base frame.
     (Meaning("dir", "left"), "left | to/on left | leftward/leftwards | to left side"),
     (Meaning("dir", "right"), "right | to/on right | rightward/rightwards | to right side"),
-    (Meaning("dir", "up"), "up | upward/upwards | higher | higher up | raise/lift"),
-    (Meaning("dir", "up"), "raise/lift it/arm/hand/gripper/tool/yourself | raise/lift it up"),
+    (Meaning("dir", "up"), "up | upward/upwards | higher | higher up"),
     (Meaning("dir", "down"), "down | downward/downwards | lower | lower down"),
-    (Meaning("dir", "down"), "lower it/arm/hand/gripper/tool/yourself"),
     (Meaning("dir", "forward"), "forward/forwards | ahead | to front"),
     (Meaning("dir", "forward"), "away from you/yourself/base | out from base"),
     (Meaning("dir", "back"), "back/backward/backwards"),
     (Meaning("dir", "back"), "closer to you/yourself/base | towards/toward you/yourself/base"),
     (Meaning("high", "up"), "high | high up"),
     (Meaning("high", "down"), "low | low down"),
+    (Meaning("lift", "up"), "raise/lift | raise/lift it/arm/hand/gripper/tool/yourself"),
+    (Meaning("lift", "up"), "raise/lift it up"),
+    (Meaning("lift", "down"), "lower it/arm/hand/gripper/tool/yourself"),
     # How far.
     (Meaning("amount", "tiny"), "slightly | ever so slightly | a touch/tad/hair/smidge/smidgen"),
     (Meaning("amount", "tiny"), "a tiny/teeny/wee bit | a very little | very slightly"),
@@ -65,6 +67,8 @@ LEXICON: tuple[tuple[Meaning, str], ...] = (
     (Meaning("subject"), "you are/were | youre | you/it went"),
     (Meaning("subject"), "you are going/moving | youre going/moving | you go/move | it goes/moves"),
     (Meaning("subject"), "it/that/this/arm/hand/gripper/tool is/was | its | thats"),
+    (Meaning("subject"), "its/thats/youre still"),
+    (Meaning("subject"), "you/it/that/this/arm/hand/gripper/tool | still | you are still"),
     (Meaning("subject"), "it/that/arm/hand/gripper/tool is going/moving | its going/moving"),
     (Meaning("too"), "too | too far | too much | far too | far too far | too far over"),
     (Meaning("notenough"), "not/isnt/arent far enough | not/isnt/arent enough"),
@@ -96,10 +100,11 @@ LEXICON: tuple[tuple[Meaning, str], ...] = (
     (Meaning("grip", "open"), "let it go | drop it | unclench | ungrip | ungrasp | loosen grip"),
     (Meaning("grip", "close"), "close/shut gripper/hand/fingers/claw/jaws/grip"),
     (Meaning("grip", "close"), "grab/grasp/grip/pinch/clutch/squeeze | grab/grasp/grip/pinch it"),
-    (Meaning("grip", "close"), "clutch/squeeze it | gripper/hand closed | grip tighter/harder | tighten grip"),
+    (Meaning("grip", "close"), "clutch/squeeze it | gripper/hand closed"),
+    (Meaning("grip", "close"), "grip tighter/harder | tighten grip"),
     # Words that change nothing. `filler` words count inside known instructions, the others not.
     (Meaning("filler"), "more | some more | further/farther | again | once more | another | over"),
-    (Meaning("filler"), "about/roughly/approximately | still | a bit/little further/farther"),
+    (Meaning("filler"), "about/roughly/approximately"),
     (Meaning("polite"), "please/pls/plz | robot/bridle | hey/hi/hello | ok/okay/k | just/now/then"),
     (Meaning("polite"), "um/umm/uh/uhm/er/erm/hmm/ah/oh/well/so | good/great/nice/yes/yeah"),
     (Meaning("polite"), "thanks | thank you | kindly | right now/away | all right | alright"),

@@ -44,6 +44,8 @@ def _fold_character(character: str) -> str:
         return "-"
     plain = unicodedata.normalize("NFKC", character).casefold()
     plain = _LATIN_MARKS.sub("", unicodedata.normalize("NFKD", plain)).replace("⁄", "/")
+    if len(plain) > 4:  # keeps folding linear: one ligature stands for eighteen letters
+        return character
     if category == "No":
         return f" {plain} "
     if category[0] == "P" and not plain.isascii():

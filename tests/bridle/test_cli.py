@@ -1,0 +1,73 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from bridle.cli import COMMANDS, main
+
+
+def test_help_names_every_command(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"  {name} " in text for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) if command != "data" else _nothing() as ended:
+        assert main([command, "--help"]) == 0
+    if command != "data":
+        assert ended.value.code == 0
+    assert len(capsys.readouterr().out) > 100
+
+
+class _nothing:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "did you mean train?"),
+        (["verify", "/nowhere"], "/nowhere is not a folder"),
+        (["data", "info", "/nowhere"], "/nowhere"),
+        (["data", "peel", "x"], "info, validate"),
+        (["evaluate"], "either --run or --bundle"),
+        (["evaluate", "--run", "/nowhere"], "/nowhere is not a training run"),
+        (["export", "--run", "/nowhere", "--out", "/tmp/x"], "/nowhere is not a training run"),
+        (["train", "--data", "/nowhere", "--out", "/tmp/nowhere-run"], "/nowhere"),
+        (["collect", "--out", "/tmp", "--episodes", "1"], "/tmp exists"),
+        (["collect", "--out", "/tmp/nowhere-set", "--task", "fly"], "no task 'fly'"),
+        (["up", "--bundle", "/nowhere"], "/nowhere is not a folder"),
+    ],
+)
+def test_bad_input_ends_with_one_clear_line(arguments, message, capsys):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("bridle: ")
+    assert error.count("\n") == 1
+    assert message in error
+
+
+def test_sentences_from_standard_input_become_one_json_line_each():
+    sentences = "stop\n2 cm to the left\nopen the gripper\n\nmake tea\n\xff\n".encode("latin-1")
+    result = subprocess.run(
+        [sys.executable, "-m", "bridle", "say", "--dry-run", "-"],
+        input=sentences,
+        capture_output=True,
+        check=True,
+    )
+    kinds = [json.loads(line)["kind"] for line in result.stdout.splitlines()]
+    unclear = "not_understood"
+    assert kinds == ["stop", "nudge", "grip", unclear, unclear, unclear]
+
+
+def test_a_result_is_written_as_json(tmp_path, capsys):
+    target = tmp_path / "deep" / "parse.json"
+    assert main(["say", "half speed", "--dry-run", "--json", str(target)]) == 0
+    assert json.loads(target.read_text())[0] == {"kind": "pace", "factor": 0.5}
