@@ -89,6 +89,11 @@ class Manifest:
             raise BundleError("inputs must name at least one observation")
 
     @property
+    def follows_instructions(self) -> bool:
+        """Whether the policy takes an instruction."""
+        return any(spec.name == "instruction" for spec in self.inputs)
+
+    @property
     def dt(self) -> float:
         """Time between actions of a chunk [s]."""
         return 1 / self.control_rate

@@ -107,9 +107,12 @@ class PolicyServer:
         self._history.append(observation)
 
     @property
-    def ready(self) -> bool:
-        """Whether there is a state to plan from."""
-        return bool(self._history)
+    def missing(self) -> tuple[str, ...]:
+        """What has to arrive before the first plan."""
+        if not self._history:
+            return ("joint_states",)
+        arrived = self._history[-1].extra
+        return tuple(f"observation/{key}" for key in self.extra_keys if key not in arrived)
 
     @property
     def replan_seconds(self) -> float:

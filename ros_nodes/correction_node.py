@@ -17,6 +17,7 @@ from std_msgs.msg import Float64, String
 
 from bridle.deploy.bundle import read_manifest
 from bridle.deploy.language import (
+    DIRECTIONS,
     Correction,
     Grip,
     Instruct,
@@ -24,7 +25,7 @@ from bridle.deploy.language import (
     Nudge,
     Pace,
     Stop,
-    parse,
+    interpret,
     to_json,
 )
 from bridle.ros_nodes import qos
@@ -33,16 +34,6 @@ from bridle.ros_nodes.process import run
 
 STOP_CONFIRMATION = 0.5
 """Time the guard has to confirm a stop [s]."""
-
-DIRECTIONS = {
-    "left": (0.0, 1.0, 0.0),
-    "right": (0.0, -1.0, 0.0),
-    "up": (0.0, 0.0, 1.0),
-    "down": (0.0, 0.0, -1.0),
-    "forward": (1.0, 0.0, 0.0),
-    "back": (-1.0, 0.0, 0.0),
-}
-"""Unit vectors in the base frame (REP 103: x forward, y left, z up)."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +52,8 @@ class CorrectionNode(Node):
         super().__init__("correction_node")
         self.params = declare(self, CorrectionParams)
         manifest = read_manifest(Path(self.params.bundle))
-        self._instructions = tuple(manifest.instructions)
-        self._follows_instructions = any(s.name == "instruction" for s in manifest.inputs)
+        self._manifest = manifest
+        self._pace_in_force = 1.0
         self._guard_mode = ""
         self._in_force = ""
         self._stops: list[tuple[float, Correction, str]] = []
@@ -80,7 +71,12 @@ class CorrectionNode(Node):
         self._answer_stops()
 
     def _on_correction(self, message: String) -> None:
-        correction = parse(message.data, self._instructions)
+        correction = interpret(
+            message.data,
+            self._manifest.instructions,
+            follows_instructions=self._manifest.follows_instructions,
+            pace=self._pace_in_force,
+        )
         if isinstance(correction, Stop):
             self._stops.append((time.monotonic(), correction, message.data))
             self._answer_stops()
@@ -107,8 +103,9 @@ class CorrectionNode(Node):
             case Grip():
                 self._grip.publish(String(data=correction.grip))
             case Pace():
+                self._pace_in_force = correction.factor
                 self._pace.publish(Float64(data=correction.factor))
-            case Instruct() if self._follows_instructions:
+            case Instruct() if self._manifest.follows_instructions:
                 self._in_force = correction.instruction
                 self._instruction.publish(String(data=correction.instruction))
             case Instruct():

@@ -33,6 +33,10 @@ from bridle.ros_nodes.params import declare, param
 from bridle.ros_nodes.process import autostart, run, transition
 
 INTERFACES = ("forward_position", "joint_trajectory")
+MAX_SPEECH = 4000
+"""Characters of a text that are read for stop words in well under a millisecond."""
+SETTLE = 0.5
+"""Time for which the robot must have been listening before the first command [s]."""
 LEVELS = {
     Mode.NOMINAL: DiagnosticStatus.OK,
     Mode.HOLD: DiagnosticStatus.WARN,
@@ -70,6 +74,7 @@ class GuardNode(LifecycleNode):
         self._position: NDArray[np.float64] | None = None
         self._measured_at = -np.inf
         self._active = False
+        self._heard_since = -np.inf
         self._refused = 0
         self._last_refusal = ""
         self._last_intervention = ""
@@ -112,6 +117,7 @@ class GuardNode(LifecycleNode):
     def on_activate(self) -> None:
         """Command the robot from where it is, once it has been seen."""
         self._state = None
+        self._heard_since = time.monotonic()
         self._active = True
 
     @transition
@@ -154,8 +160,10 @@ class GuardNode(LifecycleNode):
             self.get_logger().warning(str(error), throttle_duration_sec=1.0)
 
     def _on_correction(self, message: String) -> None:
-        if is_stop(message.data):
-            self._stop(f"a person said {message.data[:80]!r}")
+        text = message.data
+        # A text too long to read within a control period is no speech; stopping is always safe.
+        if len(text) > MAX_SPEECH or is_stop(text):
+            self._stop(f"a person said {text[:80]!r}")
 
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = self._state is not None
@@ -191,6 +199,11 @@ class GuardNode(LifecycleNode):
             return
         now = time.monotonic()
         if self._state is None:
+            # A robot that does not listen yet would see the first motion as a jump.
+            if self._commands.get_subscription_count() == 0:
+                self._heard_since = now
+            if now - self._heard_since < SETTLE:
+                return
             self._state = self._guard.start(self._position, now)
         self._state, command = self._guard.tick(self._state, self._position, self._measured_at, now)
         self._send(command)

@@ -199,7 +199,7 @@ class PolicyNode(LifecycleNode):
             if self._stopping.is_set():
                 return
             now = time.monotonic()
-            if not self._server.ready:
+            if self._server.missing:
                 due = now + 0.01
                 continue
             try:
@@ -234,8 +234,11 @@ class PolicyNode(LifecycleNode):
         self.get_logger().warning(problem, throttle_duration_sec=1.0)
 
     def _publish_diagnostics(self) -> None:
-        ok = self._active and not self._problem
+        missing = self._server.missing if self._active and self._server else ()
+        ok = self._active and not self._problem and not missing
         sentence = self._problem or ("planning" if self._active else "inactive")
+        if missing:
+            sentence = f"waiting for {', '.join(missing)}"
         message = DiagnosticArray()
         message.header.stamp = self.get_clock().now().to_msg()
         message.status = [

@@ -30,6 +30,8 @@ MAX_COMMAND_STEP = 0.05
 comes from a controller that does not know where the robot is."""
 MAX_CATCH_UP = 40
 """Physics steps made up for after a stall; beyond that the simulation slips behind real time."""
+MAX_START_STEP = 0.01
+"""The same for the first command of a stream [rad]: it has to begin where the robot is."""
 BUFFER = 2
 """Commands a driver keeps in hand, so that one that is a little late does not stop the motion."""
 
@@ -148,6 +150,7 @@ class SimRobotNode(Node):
         self._setpoint = position.copy()
         self._queue: deque[NDArray[np.float64]] = deque()
         self._flowing = False
+        self._commanded = False
         self.env.set_command(self._setpoint)
         self.counter.clear()
         self._success = False
@@ -185,9 +188,14 @@ class SimRobotNode(Node):
             return
         last = self._queue[-1] if self._queue else self._setpoint
         jump = float(np.abs(command - last)[: len(command) - 1].max())
+        if not self._commanded and jump > MAX_START_STEP:
+            # After a reset the controller still holds the old pose until it is reset, too.
+            self._refused += 1
+            return
         if jump > MAX_COMMAND_STEP:
             self._refuse(f"a command {jump:.2f} rad from the last one, allowed {MAX_COMMAND_STEP}")
             return
+        self._commanded = True
         self._queue.append(command)
         self._flowing = self._flowing or len(self._queue) > BUFFER
 

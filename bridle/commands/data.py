@@ -43,7 +43,9 @@ def _info(options: Options) -> int:
             f"{60 * summary.hours:.1f} min",
             highlight=False,
         )
-    table = Table(Column("key", no_wrap=True), "shape", "dtype", "unit", "min", "max", "mean", "std")
+    table = Table(
+        Column("key", no_wrap=True), "shape", "dtype", "unit", "min", "max", "mean", "std"
+    )
     for name, key in summary.keys.items():
         numbers = (key.minimum, key.maximum, key.mean, key.std)
         table.add_row(

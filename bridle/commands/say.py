@@ -18,8 +18,7 @@ from tyro.conf import Positional
 from bridle.cli import write_json
 from bridle.commands import parse
 from bridle.deploy.bundle import read_manifest
-from bridle.deploy.language import parse as parse_correction
-from bridle.deploy.language import to_json
+from bridle.deploy.language import interpret, to_json
 
 
 @dataclass(frozen=True)
@@ -50,10 +49,12 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     options = parse(Options, "say", arguments, __doc__)
     if options.dry_run:
-        known = read_manifest(options.bundle).instructions if options.bundle else ()
+        manifest = read_manifest(options.bundle) if options.bundle else None
+        known = manifest.instructions if manifest else ()
+        follows = manifest is None or manifest.follows_instructions
         parsed = []
         for sentence in _sentences(options.text):
-            parsed.append(to_json(parse_correction(sentence, known)))
+            parsed.append(to_json(interpret(sentence, known, follows_instructions=follows)))
             print(json_text.dumps(parsed[-1]), flush=True)
         write_json(options.json, parsed)
         return 0

@@ -19,7 +19,7 @@ from bridle.deploy.language.corrections import (
     opposite,
     to_json,
 )
-from bridle.deploy.language.grammar import MAX_CHARACTERS, parse
+from bridle.deploy.language.grammar import MAX_CHARACTERS, interpret, parse
 from bridle.deploy.language.stop import is_stop
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Nudge",
     "Pace",
     "Stop",
+    "interpret",
     "is_stop",
     "opposite",
     "parse",

@@ -117,6 +117,21 @@ def parse(text: str, instructions: Sequence[str] = (), *, pace: float = 1.0) -> 
     return _refuse(phrases, near)
 
 
+def interpret(
+    text: str, instructions: Sequence[str], *, follows_instructions: bool, pace: float = 1.0
+) -> Correction:
+    """`parse` for a policy: one that takes no instructions is first of all corrected.
+
+    The words of its demonstrations ("open the gripper") then mean what the grammar says; an
+    instruction is found only where the grammar finds nothing.
+    """
+    if not follows_instructions:
+        correction = parse(text, pace=pace)
+        if not isinstance(correction, NotUnderstood):
+            return correction
+    return parse(text, instructions, pace=pace)
+
+
 def _without(tokens: Sequence[str], dropped: frozenset[str]) -> list[str]:
     return [token for token in tokens if token not in dropped]
 

@@ -15,19 +15,12 @@ def test_help_names_every_command(capsys):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command, capsys):
-    with pytest.raises(SystemExit) if command != "data" else _nothing() as ended:
-        assert main([command, "--help"]) == 0
-    if command != "data":
-        assert ended.value.code == 0
+    try:
+        code = main([command, "--help"])
+    except SystemExit as end:
+        code = end.code
+    assert code == 0
     assert len(capsys.readouterr().out) > 100
-
-
-class _nothing:
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        return False
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from bridle.deploy.language import (
     Nudge,
     Pace,
     Stop,
+    interpret,
     is_stop,
     opposite,
     parse,
@@ -237,3 +238,15 @@ def test_one_string_is_no_list_of_instructions():
 def test_corrections_cannot_be_changed():
     with pytest.raises(FrozenInstanceError):
         parse("left").metres = 1.0
+
+
+def test_a_policy_that_takes_no_instructions_is_corrected_in_the_words_of_its_demonstrations():
+    known = ["open the gripper", "lift the cube"]
+    assert interpret("open the gripper", known, follows_instructions=False) == Grip("open")
+    assert interpret("open the gripper", known, follows_instructions=True) == Instruct(
+        "open the gripper"
+    )
+    assert interpret("lift the cube", known, follows_instructions=False) == Instruct(
+        "lift the cube"
+    )
+    assert isinstance(interpret("stop", known, follows_instructions=True), Stop)

@@ -91,6 +91,7 @@ def test_missing_and_bad_observations_are_named(bundle):
     with pytest.raises(InferenceError, match="joint position must be 7 finite numbers"):
         server.observe(observation(1.0, np.full(7, np.nan)))
     server.observe(observation(1.0, extra={}))
+    assert server.missing == ("observation/object_state",)
     with pytest.raises(InferenceError, match="no observation 'object_state' has arrived"):
         server.plan()
 
@@ -101,6 +102,6 @@ def test_clearing_forgets_everything(bundle):
     server.plan()
     server.steering = server.steering.paced(0.5)
     server.clear()
-    assert not server.ready
+    assert server.missing == ("joint_states",)
     assert server.reissue() is None
     assert server.steering.pace == 1.0

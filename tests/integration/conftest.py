@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
-
 from bridle import sim
 from bridle.deploy.export import Source, export_policy
 from bridle.policies import MLPConfig, Policy, PolicyConfig, StateEncoderConfig
@@ -32,16 +30,12 @@ def bundle(tmp_path_factory):
     `motion`, so it is always in motion and always inside the limits.
     """
     torch.manual_seed(0)
-    policy = Policy(
-        PolicyConfig(StateEncoderConfig(KEYS), action_size=7, network=MLPConfig(32, 1))
-    )
+    policy = Policy(PolicyConfig(StateEncoderConfig(KEYS), action_size=7, network=MLPConfig(32, 1)))
     motion = torch.tensor([0.02, 0, 0, 0, 0, 0, 0])
     random_state = torch.Generator().manual_seed(0)
     env = sim.make("pick-place")
     rows = [env.reset(seed=s)[0] for s in range(64)]
-    batch = {
-        key: torch.tensor(np.array([row[key] for row in rows]))[:, None] for key in KEYS
-    }
+    batch = {key: torch.tensor(np.array([row[key] for row in rows]))[:, None] for key in KEYS}
     here = torch.nn.functional.pad(batch["joint_position"], (0, 1))
     batch["action"] = here + motion * torch.arange(16)[:, None]
     policy.fit(batch)

@@ -120,9 +120,7 @@ def test_bad_chunks_are_refused_by_name_and_nothing_moves(trials, change, rule):
     message = trajectory(time.time_ns(), sim.JOINT_NAMES, times, np.tile(target, (16, 1)))
     change(message)
     publisher.publish(message)
-    operator.wait_for(
-        "the refusal", lambda: int(operator.guard["chunks_refused"]) > refused, 5
-    )
+    operator.wait_for("the refusal", lambda: int(operator.guard["chunks_refused"]) > refused, 5)
     assert f"({rule})" in operator.guard["last_refusal"]
     assert operator.guard["chunks_accepted"] == accepted
     operator.spin(0.3)

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -18,13 +19,6 @@ def start(bundle, *more):
         text=True,
         env=os.environ | {"ROS_DOMAIN_ID": "77", "PYTHONUNBUFFERED": "1"},
     )
-
-
-def nodes() -> list[str]:
-    found = subprocess.run(
-        ["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    return [line for line in found if "-m bridle.ros_nodes." in line and "77" not in line[:0]]
 
 
 def wait_until(condition, seconds):
@@ -45,10 +39,10 @@ def children(parent: int) -> list[int]:
 
 def running(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except FileNotFoundError:
         return False
+    return state != "Z"
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -81,11 +75,7 @@ def test_the_death_of_the_guard_ends_the_graph(bundle):
     assert wait_until(lambda: len(children(watcher.pid)) == 4, 30)
     time.sleep(4)
     pids = children(watcher.pid)
-    guard = next(
-        pid
-        for pid in pids
-        if "guard_node" in open(f"/proc/{pid}/cmdline").read()
-    )
+    guard = next(pid for pid in pids if "guard_node" in Path(f"/proc/{pid}/cmdline").read_text())
     os.kill(guard, signal.SIGKILL)
     assert watcher.wait(timeout=20) == 1
     assert "guard_node ended" in watcher.stdout.read()
