@@ -27,7 +27,6 @@ test: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports
 	.ci/check-installed $(BIN)
 
 clean:
