@@ -22,6 +22,7 @@ from bridle.commands.export import source_of
 from bridle.deploy.export import export_policy
 from bridle.training import runs
 from bridle.training.collection import CollectConfig, CollectResult, collect
+from bridle.training.config import TrainConfig
 from bridle.training.evaluation import (
     ChunkPolicy,
     Evaluation,
@@ -29,7 +30,7 @@ from bridle.training.evaluation import (
     evaluate,
     record_video,
 )
-from bridle.training.trainer import TrainConfig, train
+from bridle.training.trainer import train
 
 
 @dataclass(frozen=True)

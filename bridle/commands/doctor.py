@@ -9,6 +9,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bridle.cli import write_json
@@ -123,7 +124,7 @@ def main(arguments: Sequence[str]) -> int:
     table = Table("", "what", "detail", "how to get it")
     for f in findings:
         mark = "[green]ok" if f.works else ("[red]missing" if f.needed else "[yellow]no")
-        table.add_row(mark, f.what, f.detail, f.remedy)
+        table.add_row(mark, *map(escape, (f.what, f.detail, f.remedy)))
     Console().print(table)
     write_json(options.json, [asdict(f) for f in findings])
     return 0 if all(f.works or not f.needed for f in findings) else 1

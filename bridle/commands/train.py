@@ -13,7 +13,8 @@ from rich import print as say
 from bridle import sim
 from bridle.cli import write_json
 from bridle.commands import parse
-from bridle.training.trainer import TrainConfig, train
+from bridle.training.config import TrainConfig
+from bridle.training.trainer import train
 
 
 @dataclass(frozen=True)

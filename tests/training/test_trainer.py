@@ -10,9 +10,11 @@ import torch
 
 from bridle.policies import Policy, PolicyError
 from bridle.training import runs
+from bridle.training.config import TrainConfig
 from bridle.training.demonstrations import DemonstrationWriter, known_key
 from bridle.training.exceptions import TrainingError
-from bridle.training.trainer import TrainConfig, _Trainer, averaged, train
+from bridle.training.learner import Learner, averaged
+from bridle.training.trainer import train
 
 SIZES = {"action": 7, "joint_position": 6, "gripper": 1, "tcp_pose": 9, "object_state": 8}
 
@@ -69,7 +71,7 @@ def test_a_run_holds_what_the_robot_side_needs(data, tmp_path):
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(data, tmp_path):
     train(config(data, tmp_path / "whole"))
     cut = config(data, tmp_path / "cut")
-    runs_before = _Trainer(cut)
+    runs_before = Learner(cut)
     (tmp_path / "cut").mkdir(exist_ok=True)
     # Train 37 steps of the same run, save, and let `train` find it.
     from dataclasses import asdict
