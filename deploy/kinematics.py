@@ -31,7 +31,11 @@ class Kinematics:
         text = mjcf.read_text() if isinstance(mjcf, Path) else mjcf
         try:
             xml = text.decode() if isinstance(text, bytes) else text
+            if "file=" in xml:
+                raise KinematicsError("the kinematic model may not refer to other files")
             self.model = mujoco.MjModel.from_xml_string(xml)
+        except KinematicsError:
+            raise
         except ValueError as error:
             raise KinematicsError(f"the kinematic model does not compile: {error}") from error
         if (self.model.jnt_type != mujoco.mjtJoint.mjJNT_HINGE).any():

@@ -2,6 +2,7 @@
 
 import io
 import time
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -65,9 +66,14 @@ class Runtime:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         self._options = options
-        with np.load(io.BytesIO(bundle.contents[files.TABLE]), allow_pickle=False) as table:
-            self.tables = {int(steps): table[steps] for steps in table.files}
+        self.tables = _tables(bundle.contents[files.TABLE])
         self._walk = provider != "cpu" if walk is None else walk
+        keys = tuple(spec.name for spec in self.manifest.inputs)
+        self._graphs = {
+            files.POLICY: ((*keys, "noise", "table"), ("chunk", "score")),
+            files.ENCODER: (keys, ("cond", "offset", "scale")),
+            files.STEP: (("x", "row", "cond"), ("next", "score")),
+        }
         names = (files.ENCODER, files.STEP) if self._walk else (files.POLICY,)
         self._sessions = {name: self._session(ort, bundle.contents[name], name) for name in names}
         self._inputs = {spec.name: tuple(spec.shape[1:]) for spec in self.manifest.inputs}
@@ -79,6 +85,13 @@ class Runtime:
             session = ort.InferenceSession(model, self._options, providers=list(wanted))
         except Exception as error:  # ONNX Runtime raises bare pybind exceptions
             raise BundleError(f"{name} cannot be loaded: {str(error).splitlines()[0]}") from error
+        inputs, outputs = self._graphs[name]
+        found = {i.name for i in session.get_inputs()}, {o.name for o in session.get_outputs()}
+        if found != (set(inputs), set(outputs)):
+            raise BundleError(
+                f"{name} takes {sorted(found[0])} and gives {sorted(found[1])}, "
+                f"expected {sorted(inputs)} and {sorted(outputs)}"
+            )
         used = session.get_providers()[0]
         if used != wanted[0]:
             raise BundleError(
@@ -109,11 +122,19 @@ class Runtime:
         if table is None:
             offered = ", ".join(map(str, sorted(self.tables)))
             raise InferenceError(f"the bundle has tables of {offered} steps, not {n_steps}")
-        if self._walk:
-            chunk, score = self._walk_table(feed, noise, table)
-        else:
-            session = self._sessions[files.POLICY]
-            chunk, score = session.run(("chunk", "score"), feed | {"noise": noise, "table": table})
+        try:
+            if self._walk:
+                chunk, score = self._walk_table(feed, noise, table)
+            else:
+                session, feed = (
+                    self._sessions[files.POLICY],
+                    feed | {"noise": noise, "table": table},
+                )
+                chunk, score = session.run(("chunk", "score"), feed)
+        except Exception as error:  # ONNX Runtime raises bare pybind exceptions
+            raise InferenceError(f"the graph cannot run: {str(error).splitlines()[0]}") from error
+        if chunk.shape != noise.shape:
+            raise InferenceError(f"the graph gave a chunk {chunk.shape}, expected {noise.shape}")
         if not np.isfinite(chunk).all():
             raise InferenceError("the policy gave numbers that are not finite")
         return Inference(chunk, score, time.perf_counter() - began)
@@ -150,6 +171,19 @@ class Runtime:
                 raise InferenceError(f"observation '{name}' has numbers that are not finite")
             feed[name] = value
         return feed
+
+
+def _tables(data: bytes) -> dict[int, NDArray[np.float32]]:
+    """Number of steps -> rows (steps, columns)."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as content:
+            tables = {int(steps): np.asarray(content[steps], np.float32) for steps in content.files}
+    except (ValueError, OSError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        raise BundleError(f"{files.TABLE} cannot be read: {error}") from error
+    for steps, rows in tables.items():
+        if rows.ndim != 2 or len(rows) != steps or not np.isfinite(rows).all():
+            raise BundleError(f"{files.TABLE}: the table of {steps} steps has shape {rows.shape}")
+    return tables
 
 
 def _onnxruntime() -> Any:

@@ -88,10 +88,10 @@ class PolicyServer:
         self.runtime.infer(observation, np.zeros(shape, np.float32))
 
     def clear(self) -> None:
-        """Forget observations, corrections and the running chunk: a new episode."""
+        """Forget observations, nudges and the running chunk: a new episode. The pace stays."""
         self._history.clear()
         self._planned = None
-        self.steering = Steering(self.steering.config)
+        self.steering = Steering(self.steering.config, pace=self.steering.pace)
 
     def observe(self, observation: Observation) -> None:
         """Take in the robot's state.
@@ -123,10 +123,12 @@ class PolicyServer:
 
     def _window(self) -> list[Observation]:
         """The newest To observations on the control grid, oldest first, padded by repetition."""
-        newest = self._history[-1]
-        times = np.array([o.time for o in self._history])
+        # A copy: the executor's thread goes on appending.
+        history = list(self._history)
+        newest = history[-1]
+        times = np.array([o.time for o in history])
         wanted = newest.time - self.manifest.dt * np.arange(self.manifest.n_obs_steps)[::-1]
-        return [self._history[int(np.abs(times - t).argmin())] for t in wanted]
+        return [history[int(np.abs(times - t).argmin())] for t in wanted]
 
     def _features(self, observation: Observation) -> dict[str, NDArray[np.float32]]:
         """One observation as the policy saw it in training, without the tool's displacement."""

@@ -6,6 +6,7 @@ network never delays a message; the executor and the planner share nothing but s
 
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -218,6 +219,10 @@ class PolicyNode(LifecycleNode):
                 due = now
             except ValueError as error:
                 self._report(str(error))
+                due = now + 0.05
+            except Exception:
+                # A planner that died would leave the robot waiting for ever.
+                self._report(f"planning failed: {traceback.format_exc()}")
                 due = now + 0.05
 
     def _publish(self, chunk: TimedChunk) -> None:

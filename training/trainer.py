@@ -41,7 +41,7 @@ def _prepare_folder(config: TrainConfig, settings: dict[str, Any]) -> bool:
         TrainingError: the folder holds a run with other settings, or something else.
     """
     out = config.out
-    if not out.exists() or not any(out.iterdir()):
+    if not out.exists() or not any(p.suffix != ".partial" for p in out.iterdir()):
         out.mkdir(parents=True, exist_ok=True)
         return False
     found = runs.read_config(out).train

@@ -98,3 +98,29 @@ def test_nothing_but_a_bundle_is_overwritten(bundle, tmp_path):
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(BundleError, match="is not a folder"):
         load_bundle(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("policy.onnx", lambda b: b["encoder.onnx"], "policy.onnx takes .* expected"),
+        ("policy.onnx", lambda b: b"nonsense", "policy.onnx cannot be loaded"),
+        ("table.npz", lambda b: b"nonsense", "table.npz cannot be read"),
+        ("robot.xml", lambda b: b"<mujoco>", "does not compile"),
+        ("robot.xml", lambda b: b'<mujoco><include file="/etc/passwd"/></mujoco>', "other files"),
+    ],
+)
+def test_contents_that_do_not_fit_are_refused_even_with_right_hashes(
+    bundle, copy, name, content, message
+):
+    from bridle.deploy.bundle import sha256
+    from bridle.deploy.runtime import Runtime
+    from bridle.deploy.serving import PolicyServer
+    from bridle.deploy.steering import SteeringConfig
+
+    data = content(bundle.contents)
+    (copy / name).write_bytes(data)
+    edit_manifest(copy, files=bundle.manifest.files | {name: sha256(data)})
+    changed = load_bundle(copy)
+    with pytest.raises(ValueError, match=message):
+        PolicyServer(changed, Runtime(changed), seed=0, steering=SteeringConfig())

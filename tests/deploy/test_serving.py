@@ -96,12 +96,13 @@ def test_missing_and_bad_observations_are_named(bundle):
         server.plan()
 
 
-def test_clearing_forgets_everything(bundle):
+def test_clearing_forgets_all_but_the_pace(bundle):
     server = serve(bundle)
     server.observe(observation(1.0))
     server.plan()
-    server.steering = server.steering.paced(0.5)
+    server.steering = server.steering.paced(0.5).nudged(np.array([0, 0.03, 0]), 1.0)
     server.clear()
     assert server.missing == ("joint_states",)
     assert server.reissue() is None
-    assert server.steering.pace == 1.0
+    assert server.steering.pace == 0.5  # a person's standing wish
+    assert not server.steering.offsets(np.array([2.0])).any()
