@@ -51,7 +51,7 @@ def usage() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status (0 well, 1 the answer is no, 2 bad input)."""
+    """Run one command; the exit status (0 well, 1 the answer is no, 2 bad input, 3 a fault)."""
     args = list(sys.argv[1:] if arguments is None else arguments)
     if not args or args[0] in ("-h", "--help", "help"):
         print(usage())
@@ -78,17 +78,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(
             f"{error.name} is not installed; `bridle doctor` says which extra brings it"
         )
-    except (ValueError, OSError) as error:
-        if os.environ.get("BRIDLE_TRACEBACK"):
-            raise
-        return _complain(str(error))
+    except BrokenPipeError:
+        # The reader has gone, as in `| head`; Python must not complain again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         return _complain("interrupted")
+    except Exception as error:
+        if os.environ.get("BRIDLE_TRACEBACK"):
+            raise
+        if isinstance(error, ValueError | OSError):
+            return _complain(str(error))
+        what = f"unexpected {type(error).__name__}: {error}"
+        return _complain(f"{what} (BRIDLE_TRACEBACK=1 shows where)", 3)
 
 
-def _complain(why: str) -> int:
+def _complain(why: str, status: int = 2) -> int:
     print(f"bridle: {' '.join(why.split())}", file=sys.stderr)
-    return 2
+    return status
 
 
 def write_json(path: Path | None, result: Any) -> None:

@@ -35,6 +35,16 @@ REQUIRED = (ENCODER, STEP, TABLE, POLICY, ROBOT, CARD)
 MAX_FILE_BYTES = 2**31
 """Largest file read into memory (the limit of a protobuf message)."""
 
+_LARGEST = {
+    "n_obs_steps": 64,
+    "horizon": 1024,
+    "n_action_steps": 1024,
+    "first_action": 1024,
+    "n_steps": 1000,
+}
+_MAX_CHANNELS = 100_000
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -74,19 +84,38 @@ class Manifest:
     """File name -> SHA-256, every file but the manifest."""
 
     def __post_init__(self) -> None:
-        steps = (self.n_obs_steps, self.horizon, self.n_action_steps, self.n_steps)
-        if min(steps) < 1 or not 0 <= self.first_action <= self.horizon - self.n_action_steps:
+        for name, top in _LARGEST.items():
+            value = getattr(self, name)
+            if type(value) is not int or not 0 <= value <= top:
+                raise BundleError(f"{name} must be an integer in 0..{top}, got {value!r}")
+        if self.n_obs_steps < 1 or self.n_steps < 1 or self.n_action_steps < 1:
+            raise BundleError("n_obs_steps, n_action_steps and n_steps must be at least 1")
+        if self.first_action + self.n_action_steps > self.horizon:
             raise BundleError(
-                f"steps and horizons do not fit together: n_obs_steps {self.n_obs_steps}, horizon "
-                f"{self.horizon}, first_action {self.first_action}, "
-                f"n_action_steps {self.n_action_steps}"
+                f"horizons do not fit together: horizon {self.horizon}, first_action "
+                f"{self.first_action}, n_action_steps {self.n_action_steps}"
             )
-        if not 0 < self.control_rate < 10_000:
-            raise BundleError(f"control_rate must be positive [Hz], got {self.control_rate}")
+        if type(self.control_rate) is not float or not 0.1 <= self.control_rate <= 1000:
+            raise BundleError(f"control_rate must lie in 0.1..1000 Hz, got {self.control_rate!r}")
+        for name in ("robot", "task"):
+            if not _NAME.fullmatch(getattr(self, name)):
+                raise BundleError(f"{name} must be a name, got {getattr(self, name)[:40]!r}")
         if not self.joint_names or len(set(self.joint_names)) != len(self.joint_names):
             raise BundleError(f"joint_names must be distinct, got {self.joint_names}")
-        if not self.inputs:
-            raise BundleError("inputs must name at least one observation")
+        names = [spec.name for spec in self.inputs]
+        if not names or len(set(names)) != len(names):
+            raise BundleError(f"inputs must be distinct observations, got {names}")
+        for spec in self.inputs:
+            fits = len(spec.shape) == 3 and spec.shape[:2] == [-1, self.n_obs_steps]
+            if not (fits and 1 <= spec.shape[2] <= _MAX_CHANNELS and spec.dtype == "float32"):
+                raise BundleError(
+                    f"input {spec.name} must be float32 [-1, {self.n_obs_steps}, channels], "
+                    f"got {spec.dtype} {spec.shape}"
+                )
+        chunk = [-1, self.horizon, len(self.joint_names)]
+        outputs = {spec.name: spec.shape for spec in self.outputs}
+        if outputs != {"chunk": chunk, "score": [-1]}:
+            raise BundleError(f"outputs must be chunk {chunk} and score [-1], got {outputs}")
 
     @property
     def follows_instructions(self) -> bool:
@@ -201,7 +230,7 @@ def load_bundle(folder: Path | str) -> Bundle:
     missing = [name for name in REQUIRED if name not in manifest.files]
     if missing:
         raise BundleError(f"{folder}: {MANIFEST} does not list {', '.join(missing)}")
-    present = {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_dir()}
+    present = {p.name for p in folder.iterdir()}
     unlisted = sorted(present - manifest.files.keys() - {MANIFEST})
     if unlisted:
         raise BundleError(f"{folder}: {unlisted[0]} is not listed in {MANIFEST}")

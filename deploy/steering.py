@@ -62,7 +62,7 @@ class Steering:
             ValueError: the offset is not three finite numbers, or the sum exceeds `max_offset`.
         """
         offset = np.asarray(offset, np.float64)
-        if offset.shape != (3,) or not np.isfinite(offset).all():
+        if offset.shape != (3,) or not np.abs(offset).max() < 1e3:
             raise ValueError(f"a nudge needs three finite numbers [m], got {offset}")
         held = np.asarray(self.target) if now < self.until else np.zeros(3)
         target = held + offset

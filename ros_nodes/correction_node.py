@@ -52,6 +52,8 @@ class CorrectionNode(Node):
         super().__init__("correction_node")
         self.params = declare(self, CorrectionParams)
         manifest = read_manifest(Path(self.params.bundle))
+        if self.params.log:
+            Path(self.params.log).open("a").close()  # a place that cannot be written fails here
         self._manifest = manifest
         self._pace_in_force = 1.0
         self._guard_mode = ""
@@ -137,8 +139,12 @@ class CorrectionNode(Node):
                 "guard_mode": self._guard_mode,
                 **outcome,
             }
-            with Path(self.params.log).open("a") as log:
-                log.write(json.dumps(line) + "\n")
+            try:
+                with Path(self.params.log).open("a") as log:
+                    log.write(json.dumps(line) + "\n")
+            except OSError as error:
+                # A full disk must not silence the person's channel.
+                self.get_logger().error(f"the correction is not logged: {error}")
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -32,7 +33,13 @@ from bridle.ros_nodes.messages import (
 from bridle.ros_nodes.params import declare, param
 from bridle.ros_nodes.process import autostart, run, transition
 
-INTERFACES = ("forward_position", "joint_trajectory")
+INTERFACES: dict[str, tuple[str, Any]] = {
+    "forward_position": ("forward_position_controller/commands", Float64MultiArray),
+    "joint_trajectory": ("joint_trajectory_controller/joint_trajectory", JointTrajectory),
+}
+"""How a robot is commanded -> topic and message."""
+DISCOVERY, FORGET = 1.0, 25.0
+"""Time in which other nodes are discovered, and after which a killed one is forgotten [s]."""
 MAX_SPEECH = 4000
 """Characters of a text that are read for stop words in well under a millisecond."""
 SETTLE = 0.5
@@ -51,7 +58,7 @@ class GuardParams:
     robot: str = param("Robot file (YAML), or the name of one that comes with Bridle.")
     bundle: str = param("Bundle whose kinematics keep the tool in the workspace; empty: none.", "")
     command_interface: str = param(
-        f"How the robot is commanded: {' or '.join(INTERFACES)}.", INTERFACES[0]
+        f"How the robot is commanded: {' or '.join(INTERFACES)}.", "forward_position"
     )
     autostart: bool = param("Configure and activate without a lifecycle manager.", True)
 
@@ -93,15 +100,9 @@ class GuardNode(LifecycleNode):
         self._robot = robot
         self._guard = Guard(robot, tool_position=tool_position)
         self._stamps = StampClock()
-        self._commands = (
-            self.create_publisher(
-                Float64MultiArray, "forward_position_controller/commands", qos.COMMAND
-            )
-            if self.params.command_interface == "forward_position"
-            else self.create_publisher(
-                JointTrajectory, "joint_trajectory_controller/joint_trajectory", qos.COMMAND
-            )
-        )
+        topic, kind = INTERFACES[self.params.command_interface]
+        self._wait_until_alone(topic)
+        self._commands = self.create_publisher(kind, topic, qos.COMMAND)
         self._state_publisher = self.create_publisher(DiagnosticStatus, "guard_state", qos.LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "diagnostics", qos.EVENT)
         self.create_subscription(JointState, "joint_states", self._on_joint_state, qos.SENSOR)
@@ -110,8 +111,21 @@ class GuardNode(LifecycleNode):
         self.create_service(Trigger, "stop", self._on_stop)
         self.create_service(Trigger, "reset", self._on_reset)
         self.create_timer(self._guard.dt, self._tick)
-        self.create_timer(0.5, self._publish_status)
+        self.create_timer(0.5, self._watch)
         self.get_logger().info(f"guarding {robot.name} at {robot.rates.command:g} Hz")
+
+    def _wait_until_alone(self, topic: str) -> None:
+        """Two that command one robot are worse than none."""
+        began = time.monotonic()
+        while (waited := time.monotonic() - began) < DISCOVERY or self.count_publishers(topic):
+            if waited > FORGET:
+                raise ValueError(f"another node commands this robot on {topic}; stop it first")
+            if waited > DISCOVERY:
+                self.get_logger().warning(
+                    f"waiting: another node commands this robot on {topic}",
+                    throttle_duration_sec=5.0,
+                )
+            time.sleep(0.1)
 
     @transition
     def on_activate(self) -> None:
@@ -227,6 +241,11 @@ class GuardNode(LifecycleNode):
         )
 
     # -- reports -----------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        if self._state is not None and self.count_publishers(self._commands.topic_name) > 1:
+            self._stop("another node commands this robot")
+        self._publish_status()
 
     def _publish_status(self) -> None:
         if self._state is None:

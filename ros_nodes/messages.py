@@ -15,6 +15,10 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 Vector = NDArray[np.float64]
 
 
+MAX_JOINT_VALUE = 1e3
+"""Positions [rad] and velocities [rad/s] beyond this are no measurement."""
+
+
 class MessageError(ValueError):
     """A message does not hold what its topic promises."""
 
@@ -50,6 +54,10 @@ def joint_vectors(message: JointState, names: Sequence[str]) -> tuple[Vector, Ve
     velocity = np.asarray(message.velocity, np.float64)[order]
     if not (np.isfinite(position).all() and np.isfinite(velocity).all()):
         raise MessageError("joint_states: a value is not finite")
+    if max(np.abs(position).max(), np.abs(velocity).max()) > MAX_JOINT_VALUE:
+        raise MessageError(
+            f"joint_states: a value is beyond {MAX_JOINT_VALUE:g}: no joint is there"
+        )
     return position, velocity
 
 

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from bridle.ros_nodes import qos
-from bridle.ros_nodes.messages import joint_vectors
+from bridle.ros_nodes.messages import MessageError, joint_vectors
 
 RESEND_AFTER = 2.5
 """Time after which a service call without an answer is sent again [s]."""
@@ -84,8 +85,10 @@ class Operator:
         self.guard = {v.key: v.value for v in message.values} | {"sentence": message.message}
 
     def _on_joint_state(self, message: JointState) -> None:
-        self.position, self.velocity = joint_vectors(message, self._joint_names)
-        self.state_time = time.monotonic()
+        # What is no joint state is not one: the last good one ages.
+        with suppress(MessageError):
+            self.position, self.velocity = joint_vectors(message, self._joint_names)
+            self.state_time = time.monotonic()
 
     def _on_image(self, message: Image) -> None:
         shape = (message.height, message.width, 3)

@@ -87,6 +87,7 @@ class PolicyNode(LifecycleNode):
         joints = load_robot(bundle.manifest.robot).joints
         self._grips = {"open": joints[-1].position[0], "close": joints[-1].position[1]}
         self._server = server
+        self._channels = {spec.name: spec.shape[-1] for spec in bundle.manifest.inputs}
         self._chunk_publisher = self.create_publisher(JointTrajectory, "action_chunk", qos.CHUNK)
         self._diagnostics = self.create_publisher(DiagnosticArray, "diagnostics", qos.EVENT)
         self.create_subscription(JointState, "joint_states", self._on_joint_state, qos.SENSOR)
@@ -156,8 +157,9 @@ class PolicyNode(LifecycleNode):
 
     def _on_extra(self, key: str, message: Float64MultiArray) -> None:
         values = np.asarray(message.data, np.float32)
-        if not np.isfinite(values).all():
-            self._report(f"observation/{key}: a value is not finite")
+        channels = self._channels[key]
+        if values.shape != (channels,) or not np.isfinite(values).all():
+            self._report(f"observation/{key}: expected {channels} finite numbers")
             return
         self._extra[key] = values
 
@@ -175,7 +177,7 @@ class PolicyNode(LifecycleNode):
         self._steer(lambda s: s.paced(message.data), reissue=False)
 
     def _on_instruction(self, message: String) -> None:
-        self.get_logger().info(f"instruction in force: {message.data}")
+        self.get_logger().info(f"instruction in force: {message.data[:80]}")
 
     def _steer(self, change: Callable[[Steering], Steering], *, reissue: bool = True) -> None:
         if self._server is None:

@@ -1,16 +1,22 @@
 """How a node's process lives and ends."""
 
 import functools
+import signal
 import sys
+import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 
+MAX_FAULTS = 50
+"""So many within a second end a node."""
 Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 
 
@@ -47,24 +53,52 @@ def autostart(node: LifecycleNode) -> None:
             raise ValueError(getattr(node, "failure", "a lifecycle transition failed"))
 
 
+def _spin(executor: SingleThreadedExecutor, node: Node) -> None:
+    """Spin for ever, past messages that cannot be taken: a node must not die of what it is sent.
+
+    A fault that keeps coming back is the node's own, and ends it.
+    """
+    faults: deque[float] = deque(maxlen=MAX_FAULTS)
+    while True:
+        try:
+            executor.spin_once()
+        except (KeyboardInterrupt, ExternalShutdownException, rclpy_implementation.RCLError):
+            raise
+        except Exception:
+            if not rclpy.ok():  # taken apart in the middle of it
+                return
+            faults.append(time.monotonic())
+            if len(faults) == MAX_FAULTS and faults[-1] - faults[0] < 1.0:
+                raise
+            node.get_logger().error(traceback.format_exc(), throttle_duration_sec=1.0)
+
+
 def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -> int:
     """Spin a node until SIGINT or SIGTERM; the exit status of its process.
 
-    A configuration that cannot work ends the process with one clear line and status 2.
+    A configuration that cannot work ends the process with one clear line and status 2; a fault
+    while it runs with a traceback and status 1.
     """
     node: Node | None = None
     rclpy.init(args=None if arguments is None else list(arguments))
     try:
-        node = make_node()
+        try:
+            node = make_node()
+        except (ValueError, OSError) as error:
+            print(f"bridle: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+            return 2
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        executor.spin()
+        _spin(executor, node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except (ValueError, OSError) as error:
-        print(f"bridle: {error}", file=sys.stderr, flush=True)
-        return 2
+    except rclpy_implementation.RCLError:
+        # What spin meets when the context goes in the middle of it; anything else is a fault.
+        if rclpy.ok():
+            raise
     finally:
+        # A second Ctrl-C must not tear the clean-up apart.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()

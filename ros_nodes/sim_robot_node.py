@@ -32,7 +32,7 @@ MAX_CATCH_UP = 40
 """Physics steps made up for after a stall; beyond that the simulation slips behind real time."""
 MAX_START_STEP = 0.01
 """The same for the first command of a stream [rad]: it has to begin where the robot is."""
-BUFFER = 2
+BUFFER = 4
 """Commands a driver keeps in hand, so that one that is a little late does not stop the motion."""
 
 

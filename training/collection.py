@@ -49,7 +49,7 @@ class CollectConfig:
             raise TrainingError(f"episodes must be at least 1, got {self.episodes}")
         if not 0 <= self.noise <= 0.05:
             raise TrainingError(f"noise must lie in 0..0.05 m, got {self.noise}")
-        if self.seed < 0 or self.workers < 0:
+        if not 0 <= self.seed < 2**31 or self.workers < 0:
             raise TrainingError(
                 f"seed and workers must not be negative: {self.seed}, {self.workers}"
             )

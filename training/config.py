@@ -54,6 +54,14 @@ class TrainConfig:
                 raise TrainingError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise TrainingError(f"learning_rate must be positive, got {self.learning_rate}")
+        if not (math.isfinite(self.checkpoint_seconds) and self.checkpoint_seconds >= 0):
+            raise TrainingError(
+                f"checkpoint_seconds must not be negative, got {self.checkpoint_seconds}"
+            )
+        if not 0 <= self.seed < 2**31:
+            raise TrainingError(f"seed must lie in 0..2^31-1, got {self.seed}")
+        if self.warmup_steps < 0:
+            raise TrainingError(f"warmup_steps must not be negative, got {self.warmup_steps}")
         if not 0 <= self.ema_decay < 1:
             raise TrainingError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
         if not 0 <= self.val_ratio < 1:

@@ -1,6 +1,8 @@
 """The commands of `bridle`, one file each, with a `main(args)` that parses and runs it."""
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import tyro
@@ -17,10 +19,23 @@ def parse(options: type[T], command: str, arguments: Sequence[str], about: str |
         arguments: what follows the name.
         about: first text of the help, the command module's docstring.
     """
-    return tyro.cli(
+    parsed = tyro.cli(
         options,
         prog=f"bridle {command}",
         description=about,
         args=list(arguments),
         config=(tyro.conf.OmitArgPrefixes,),
     )
+    _check_target(getattr(parsed, "json", None))
+    return parsed
+
+
+def _check_target(target: Path | None) -> None:
+    """Refuse a result file that cannot be written before the work is done, not after."""
+    if target is None:
+        return
+    if target.is_dir():
+        raise ValueError(f"--json {target} is a folder; give a file")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(target if target.exists() else target.parent, os.W_OK):
+        raise ValueError(f"--json {target} cannot be written")

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich import print as say
-
 from bridle.cli import write_json
 from bridle.commands import parse
 from bridle.training.collection import CollectConfig, collect
@@ -28,7 +26,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parse(Options, "collect", arguments, __doc__)
     result = collect(options)
     low, high = result.success_interval
-    say(
+    print(
         f"{result.episodes} episodes, {result.steps} steps in {result.path} "
         f"({result.seconds:.0f} s); the expert succeeded in {result.success_rate:.1%} of "
         f"{result.attempts} (95 %: {low:.1%} to {high:.1%})"

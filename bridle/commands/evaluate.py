@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich import print as say
 
 from bridle.cli import write_json
 from bridle.commands import parse
 from bridle.deploy.bundle import load_bundle
 from bridle.deploy.runtime import Runtime
+from bridle.deploy.verification import verify
 from bridle.training.evaluation import FIRST_SEED, ChunkPolicy, TorchPolicy, evaluate, record_video
 from bridle.training.runs import load_policy
 
@@ -46,6 +46,7 @@ class BundlePolicy:
     def __init__(self, path: Path) -> None:
         """Verify and load the bundle."""
         bundle = load_bundle(path)
+        verify(bundle)
         self._runtime = Runtime(bundle)
         manifest = bundle.manifest
         self.task = manifest.task
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str]) -> None:
     task = options.task or policy.task
     result = evaluate(policy, task, episodes=options.episodes, first_seed=options.first_seed)
     low, high = result.success_interval
-    say(
+    print(
         f"{result.task}: {result.successes} of {result.episodes} episodes succeeded, "
         f"{result.success_rate:.1%} (95 %: {low:.1%} to {high:.1%}), {result.seconds:.0f} s"
     )
@@ -86,4 +87,4 @@ def main(arguments: Sequence[str]) -> None:
     write_json(options.json, result)
     if options.video is not None:
         record_video(policy, result, options.video)
-        say(f"video: {options.video}")
+        print(f"video: {options.video}")

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from rich import print as say
-
 from bridle.cli import write_json
 from bridle.commands import parse
 from bridle.deploy.export import Source, export_policy
@@ -81,7 +79,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parse(Options, "export", arguments, __doc__)
     policy, config = runs.load_policy(options.run)
     result = export_policy(policy, source_of(options.run, config), options.out)
-    say(
+    print(
         f"{result.path}: {result.bytes / 1e6:.1f} MB; differs from PyTorch by at most "
         f"{result.onnx_max_abs_error:.1e} rad over {result.checked_chunks} random chunks"
     )

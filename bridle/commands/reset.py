@@ -6,8 +6,6 @@ Look first: the robot moves on as soon as the policy's next chunk arrives.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich import print as show
-
 from bridle.commands import parse
 
 
@@ -25,4 +23,4 @@ def main(arguments: Sequence[str]) -> None:
     from bridle.ros_nodes.operator import Operator
 
     with Operator() as operator:
-        show(operator.trigger("reset", seconds=options.timeout))
+        print(operator.trigger("reset", seconds=options.timeout))

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich import print as show
 from tyro.conf import Positional
 
 from bridle.cli import write_json
@@ -41,6 +40,8 @@ def _sentences(text: str) -> Iterator[str]:
     if text != "-":
         yield text
         return
+    if sys.stdin is None:
+        raise ValueError("there is no standard input to read sentences from")
     for line in sys.stdin.buffer:
         yield line.decode(errors="replace").rstrip("\r\n")
 
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
     with Operator() as operator:
         outcome = operator.say(options.text, seconds=options.timeout)
     write_json(options.json, outcome)
-    show(f"{outcome['state']}: {outcome['kind']}", end="")
+    print(f"{outcome['state']}: {outcome['kind']}", end="")
     details = {k: v for k, v in outcome.items() if k not in ("text", "state", "kind") and v}
-    show("".join(f", {k} {v}" for k, v in details.items()))
+    print("".join(f", {k} {v}" for k, v in details.items()))
     return 0 if outcome["state"] in ("sent", "done") else 1

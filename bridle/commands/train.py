@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from rich import print as say
-
 from bridle import sim
 from bridle.cli import write_json
 from bridle.commands import parse
@@ -31,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
     settings = {f.name: getattr(options, f.name) for f in fields(TrainConfig)}
     result = train(TrainConfig(**settings), sim.kinematics_xml())
     validation = "" if result.val_loss is None else f", validation {result.val_loss:.4f}"
-    say(
+    print(
         f"{result.run}: {result.parameters:,} parameters, {result.steps} steps in "
         f"{result.seconds:.0f} s, loss {result.train_loss:.4f}{validation}"
     )

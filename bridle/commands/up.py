@@ -5,14 +5,15 @@ holds the robot; when the guard or the robot dies, everything stops. Set ROS_DOM
 than one graph on a machine; ROS_AUTOMATIC_DISCOVERY_RANGE is LOCALHOST unless you set it.
 """
 
+import importlib.util
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich import print as say
-
 from bridle.commands import parse
 from bridle.deploy.bundle import load_bundle
+from bridle.deploy.verification import verify
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,31 @@ class Options:
     log: Path | None = None
     """File that every correction is appended to as a JSON line."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**31:
+            raise ValueError(f"seed must lie in 0..2^31-1, got {self.seed}")
+        if not (math.isfinite(self.camera_rate) and 0 <= self.camera_rate <= 60):
+            raise ValueError(f"camera-rate must lie in 0..60 Hz, got {self.camera_rate}")
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     options = parse(Options, "up", arguments, __doc__)
-    # A bad bundle is refused here, before anything starts.
-    manifest = load_bundle(options.bundle).manifest
+    # A bad bundle or a wrong option is refused here, before anything starts.
+    bundle = load_bundle(options.bundle)
+    verify(bundle)
+    manifest = bundle.manifest
+    task = options.task or manifest.task
+    if importlib.util.find_spec("gymnasium") is not None:
+        from bridle import sim
+
+        sim.make(task)
     from bridle.ros_nodes.up import Graph, simulated_graph
 
     graph = Graph(
         simulated_graph(
             str(options.bundle.resolve()),
-            task=options.task or manifest.task,
+            task=task,
             robot=manifest.robot,
             seed=options.seed,
             camera_rate=options.camera_rate,
@@ -49,5 +63,5 @@ def main(arguments: Sequence[str]) -> int:
         )
     )
     with graph:
-        say('the graph is up; in another terminal: bridle say "a bit to the left"')
+        print('the graph starts; in another terminal: bridle say "a bit to the left"')
         return graph.watch()

@@ -7,15 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich import print as say
 from tyro.conf import Positional
 
 from bridle.cli import write_json
 from bridle.commands import parse
 from bridle.deploy.bundle import load_bundle
-from bridle.deploy.runtime import Runtime
-from bridle.deploy.serving import PolicyServer
-from bridle.deploy.steering import SteeringConfig
+from bridle.deploy.verification import verify
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,7 @@ def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     options = parse(Options, "verify", arguments, __doc__)
     bundle = load_bundle(options.bundle)
-    server = PolicyServer(bundle, Runtime(bundle), seed=0, steering=SteeringConfig())
-    server.warm_up()
+    difference = verify(bundle)
     manifest = bundle.manifest
     result: dict[str, object] = {
         "bundle": str(options.bundle),
@@ -44,8 +40,9 @@ def main(arguments: Sequence[str]) -> None:
         "robot": manifest.robot,
         "files": len(manifest.files),
         "weights_digest": manifest.weights_digest,
+        "loop_against_steps_max_abs_error": difference,
     }
-    say(
+    print(
         f"{options.bundle}: {len(manifest.files)} files as exported, {manifest.task} on "
         f"{manifest.robot}, weights {manifest.weights_digest[:12]}"
     )
@@ -60,5 +57,5 @@ def main(arguments: Sequence[str]) -> None:
                 f"{options.bundle} differs from {options.run} by {error:.2e} rad, "
                 f"allowed {TOLERANCE:.0e}"
             )
-        say(f"differs from {options.run} by at most {error:.1e} rad")
+        print(f"differs from {options.run} by at most {error:.1e} rad")
     write_json(options.json, result)

@@ -48,6 +48,12 @@ def test_an_unlisted_file_is_refused(copy):
         load_bundle(copy)
 
 
+def test_a_folder_inside_is_refused(copy):
+    (copy / "more").mkdir()
+    with pytest.raises(BundleError, match="more is not listed"):
+        load_bundle(copy)
+
+
 def test_a_link_is_refused(copy, tmp_path):
     target = tmp_path / "elsewhere"
     (copy / "card.md").rename(target)
@@ -69,7 +75,14 @@ def test_a_newer_format_is_refused_with_advice(copy):
         ({"horizon": "16"}, "horizon"),
         ({"horizon": 4}, "horizons do not fit together"),
         ({"surprise": 1}, "surprise"),
-        ({"control_rate": -1.0}, "control_rate must be positive"),
+        ({"control_rate": -1.0}, "control_rate must lie in"),
+        ({"control_rate": True}, "control_rate"),
+        ({"horizon": 10**12}, "horizon must be an integer in 0..1024"),
+        ({"n_obs_steps": True}, "n_obs_steps"),
+        ({"robot": "../../etc/passwd"}, "robot must be a name"),
+        ({"task": "[/red]"}, "task must be a name"),
+        ({"outputs": []}, "outputs must be chunk"),
+        ({"inputs": []}, "inputs must be distinct"),
         ({"files": {"../../etc/passwd": "0" * 64}}, "outside the bundle"),
         ({"files": {"card.md": "short"}}, "no SHA-256 for card.md"),
         ({"files": {}}, "does not list"),

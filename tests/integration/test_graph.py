@@ -126,3 +126,64 @@ def test_bad_chunks_are_refused_by_name_and_nothing_moves(trials, change, rule):
     operator.spin(0.3)
     # The fingers of the open gripper settle for seconds; the arm stands still.
     assert np.abs(operator.position - rest)[:6].max() < 1e-3
+
+
+def test_a_second_guard_does_not_command_the_same_robot(trials):
+    trials.start_episode(7)
+    second = subprocess.run(
+        [
+            *(sys.executable, "-m", "bridle.ros_nodes.guard_node", "--ros-args"),
+            *("-p", "robot:=ur5e_2f85", "-r", "__node:=second_guard"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert second.returncode == 2
+    assert "another node commands this robot" in second.stderr
+    trials.operator.spin(0.7)
+    assert trials.operator.guard["mode"] != "LATCHED"  # the first one has not noticed
+
+
+def test_garbage_on_any_topic_neither_kills_a_node_nor_breaks_a_limit(trials):
+    from geometry_msgs.msg import Vector3Stamped
+    from sensor_msgs.msg import JointState
+    from std_msgs.msg import Float64, Float64MultiArray, String
+
+    from bridle.ros_nodes import qos
+
+    trials.start_episode(8)
+    trials.wait_for_motion()
+    operator, nan = trials.operator, float("nan")
+    pids = {name: trials.graph.pid(name) for name in ("policy_node", "guard_node")}
+    names, publish = list(sim.JOINT_NAMES), []
+    for topic, message, profile in (
+        ("joint_states", JointState(name=names, position=[nan] * 7), qos.SENSOR),
+        ("joint_states", JointState(name=names[:3], position=[0.0], velocity=[]), qos.SENSOR),
+        ("observation/object_state", Float64MultiArray(data=[]), qos.SENSOR),
+        ("observation/object_state", Float64MultiArray(data=[nan] * 8), qos.SENSOR),
+        ("grip", String(data="ajar"), qos.EVENT),
+        ("pace", Float64(data=-1.0), qos.LATCHED),
+        ("pace", Float64(data=nan), qos.LATCHED),
+        ("correction", String(data="\N{ROBOT FACE}" * 3000), qos.EVENT),
+        ("instruction", String(data="x" * 100_000), qos.LATCHED),
+    ):
+        publish.append((operator._node.create_publisher(type(message), topic, profile), message))
+    for metres in (nan, 1e3, 1e200):
+        nudge = Vector3Stamped()
+        nudge.vector.y = metres
+        publish.append((operator._node.create_publisher(Vector3Stamped, "nudge", qos.EVENT), nudge))
+    operator.wait_for(
+        "meeting the graph", lambda: all(p.get_subscription_count() for p, _ in publish), 5
+    )
+    for _ in range(20):
+        for publisher, message in publish:
+            publisher.publish(message)
+        operator.spin(0.05)
+    for publisher, _ in publish:
+        operator._node.destroy_publisher(publisher)
+    operator.spin(1.5)
+    assert trials.graph.check() is None
+    assert pids == {name: trials.graph.pid(name) for name in pids}
+    trials.start_episode(9)
+    trials.wait_for_motion()

@@ -53,6 +53,10 @@ def test_joints_are_found_by_name_among_others():
             {"name": list(NAMES), "position": [0.0, np.nan, 0.0], "velocity": [0.0] * 3},
             "not finite",
         ),
+        (
+            {"name": list(NAMES), "position": [0.0, 1e308, 0.0], "velocity": [0.0] * 3},
+            "no joint is there",
+        ),
     ],
 )
 def test_bad_joint_states_are_refused(fields, what):
