@@ -31,7 +31,7 @@ from bridle.ros_nodes.messages import (
     trajectory_arrays,
 )
 from bridle.ros_nodes.params import declare, param
-from bridle.ros_nodes.process import autostart, run, transition
+from bridle.ros_nodes.process import run, transition
 
 INTERFACES: dict[str, tuple[str, Any]] = {
     "forward_position": ("forward_position_controller/commands", Float64MultiArray),
@@ -272,16 +272,9 @@ class GuardNode(LifecycleNode):
         self._diagnostics.publish(array)
 
 
-def _make() -> GuardNode:
-    node = GuardNode()
-    if node.params.autostart:
-        autostart(node)
-    return node
-
-
 def main() -> int:
     """Entry point of the process."""
-    return run(_make)
+    return run(GuardNode)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from bridle.ros_nodes.messages import (
     trajectory,
 )
 from bridle.ros_nodes.params import declare, param
-from bridle.ros_nodes.process import autostart, run, transition
+from bridle.ros_nodes.process import run, transition
 
 
 @dataclass(frozen=True)
@@ -260,16 +260,9 @@ class PolicyNode(LifecycleNode):
         self._diagnostics.publish(message)
 
 
-def _make() -> PolicyNode:
-    node = PolicyNode()
-    if node.params.autostart:
-        autostart(node)
-    return node
-
-
 def main() -> int:
     """Entry point of the process."""
-    return run(_make)
+    return run(PolicyNode)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def transition(body: Callable[[Any], None]) -> Transition:
     return callback
 
 
-def autostart(node: LifecycleNode) -> None:
+def _autostart(node: LifecycleNode) -> None:
     """Configure and activate a node from inside its own process.
 
     Raises:
@@ -76,6 +76,8 @@ def _spin(executor: SingleThreadedExecutor, node: Node) -> None:
 def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -> int:
     """Spin a node until SIGINT or SIGTERM; the exit status of its process.
 
+    A lifecycle node whose parameter `autostart` is set is configured and activated first.
+
     A configuration that cannot work ends the process with one clear line and status 2; a fault
     while it runs with a traceback and status 1.
     """
@@ -84,6 +86,8 @@ def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -
     try:
         try:
             node = make_node()
+            if isinstance(node, LifecycleNode) and node.get_parameter("autostart").value:
+                _autostart(node)
         except (ValueError, OSError) as error:
             print(f"bridle: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
             return 2
