@@ -5,11 +5,19 @@
 Without `sim:=true` no robot is started: remap `joint_states` and the command topic to the robot's.
 """
 
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
+
+
+def defaults(node: str) -> str:
+    """The parameter file of a node that comes with the package."""
+    return str(Path(get_package_share_directory("bridle")) / "config" / f"{node}.yaml")
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -30,25 +38,31 @@ def generate_launch_description() -> LaunchDescription:
         LifecycleNode(
             name="guard_node",
             executable="guard_node",
-            parameters=[{"robot": robot, "bundle": bundle}],
+            parameters=[defaults("guard_node"), {"robot": robot, "bundle": bundle}],
             **common,
         ),
         LifecycleNode(
             name="policy_node",
             executable="policy_node",
-            parameters=[{"bundle": bundle, "provider": LaunchConfiguration("provider")}],
+            parameters=[
+                defaults("policy_node"),
+                {"bundle": bundle, "provider": LaunchConfiguration("provider")},
+            ],
             **common,
         ),
         Node(
             name="correction_node",
             executable="correction_node",
-            parameters=[{"bundle": bundle}],
+            parameters=[defaults("correction_node"), {"bundle": bundle}],
             **common,
         ),
         Node(
             name="sim_robot_node",
             executable="sim_robot_node",
-            parameters=[{"task": LaunchConfiguration("task"), "robot": robot}],
+            parameters=[
+                defaults("sim_robot_node"),
+                {"task": LaunchConfiguration("task"), "robot": robot},
+            ],
             condition=IfCondition(LaunchConfiguration("sim")),
             **common,
         ),

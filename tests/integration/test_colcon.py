@@ -42,5 +42,6 @@ def test_colcon_build_puts_the_nodes_in_the_ament_index(tmp_path):
     assert (install / "share/bridle/launch/bridle.launch.py").is_file()
     for node in ("policy_node", "guard_node", "correction_node", "sim_robot_node"):
         assert os.access(install / "lib/bridle" / node, os.X_OK)
+        assert (install / "share/bridle/config" / f"{node}.yaml").is_file()
     robots = list(install.glob("lib/python*/site-packages/bridle/deploy/robots/ur5e_2f85.yaml"))
     assert len(robots) == 1
