@@ -1,7 +1,9 @@
 """The commands of `bridle`, one file each, with a `main(args)` that parses and runs it."""
 
+import io
 import os
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,16 +20,39 @@ def parse(options: type[T], command: str, arguments: Sequence[str], about: str |
         command: name after `bridle`.
         arguments: what follows the name.
         about: first text of the help, the command module's docstring.
+
+    Raises:
+        ValueError: an argument is missing, unknown, or wrong; in one line.
     """
-    parsed = tyro.cli(
-        options,
-        prog=f"bridle {command}",
-        description=about,
-        args=list(arguments),
-        config=(tyro.conf.OmitArgPrefixes,),
-    )
+    errors = io.StringIO()
+    try:
+        with redirect_stderr(errors):
+            parsed = tyro.cli(
+                options,
+                prog=f"bridle {command}",
+                description=about,
+                args=list(arguments),
+                config=(tyro.conf.OmitArgPrefixes,),
+            )
+    except SystemExit as end:
+        if end.code == 0:  # --help
+            raise
+        raise ValueError(
+            f"{_first_sentence(errors.getvalue())}; see bridle {command} --help"
+        ) from None
     _check_target(getattr(parsed, "json", None))
     return parsed
+
+
+def _first_sentence(box: str) -> str:
+    """What tyro says in a box, up to its first rule, without the frame."""
+    lines = [line.strip("│ ").strip() for line in box.splitlines()]
+    said: list[str] = []
+    for line in lines[1:]:
+        if not line.strip("─╰╯"):
+            break
+        said.append(line)
+    return " ".join(said).removeprefix("Error parsing Options: ")
 
 
 def _check_target(target: Path | None) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bridle import sim
 from bridle.commands import parse
 from bridle.deploy.bundle import load_bundle
 from bridle.deploy.verification import verify
@@ -41,15 +42,14 @@ class Options:
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     options = parse(Options, "up", arguments, __doc__)
-    # A bad bundle or a wrong option is refused here, before anything starts.
+    # What cannot work is refused here, before anything starts.
+    if importlib.util.find_spec("rclpy") is None:
+        raise ModuleNotFoundError("rclpy", name="rclpy")
     bundle = load_bundle(options.bundle)
     verify(bundle)
     manifest = bundle.manifest
     task = options.task or manifest.task
-    if importlib.util.find_spec("gymnasium") is not None:
-        from bridle import sim
-
-        sim.make(task)
+    sim.make(task)
     from bridle.ros_nodes.up import Graph, simulated_graph
 
     graph = Graph(

@@ -37,6 +37,13 @@ def test_every_command_explains_itself(command, capsys):
         (["collect", "--out", "/tmp", "--episodes", "1"], "/tmp exists"),
         (["collect", "--out", "/tmp/nowhere-set", "--task", "fly"], "no task 'fly'"),
         (["up", "--bundle", "/nowhere"], "/nowhere is not a folder"),
+        (["up", "--bundle", "/nowhere", "--seed", "-1"], "seed must lie in 0..2^31-1, got -1"),
+        (["train", "--data", "x", "--out", "y", "--steps", "0"], "steps must be at least 1, got 0"),
+        (["train", "--data", "x", "--out", "y", "--steps", "many"], "'many'"),
+        (["train", "--out", "y"], "--data"),
+        (["train", "--out", "y", "--data", "x", "--stepz", "1"], "--stepz"),
+        (["collect", "--out", "/tmp/nowhere-set", "--noise", "nan"], "noise must lie in"),
+        (["verify", "/nowhere", "--json", "/tmp"], "--json /tmp is a folder"),
     ],
 )
 def test_bad_input_ends_with_one_clear_line(arguments, message, capsys):
