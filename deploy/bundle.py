@@ -159,7 +159,7 @@ def write_bundle(
     missing = [name for name in REQUIRED if name not in contents]
     if missing:
         raise BundleError(f"a bundle needs {', '.join(missing)}")
-    if path.exists() and not (path / MANIFEST).is_file() and any(path.iterdir()):
+    if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or _is_bundle(path))):
         raise BundleError(f"{path} exists and is not a bundle; choose another folder")
     files = {name: sha256(data) for name, data in sorted(contents.items())}
     manifest = Manifest(format_version=FORMAT_VERSION, files=files, **description)
@@ -173,6 +173,14 @@ def write_bundle(
         shutil.rmtree(path)
     scratch.rename(path)
     return manifest
+
+
+def _is_bundle(folder: Path) -> bool:
+    try:
+        read_manifest(folder)
+    except BundleError:
+        return False
+    return True
 
 
 def _read(folder: Path, name: str) -> bytes:

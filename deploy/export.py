@@ -213,14 +213,16 @@ def _tables(policy: Policy) -> bytes:
 
 
 def verify_parity(policy: Policy, bundle: Bundle, *, seeds: int = 20, batch: int = 8) -> float:
-    """Largest difference between a bundle's sampler and PyTorch on random inputs [rad]."""
-    runtime = Runtime(bundle)
+    """Largest difference between a bundle's two samplers and PyTorch on random inputs [rad]."""
+    runtimes = [Runtime(bundle, walk=walk) for walk in (False, True)]
     worst = 0.0
     for seed in range(seeds):
         observation, noise = _examples(policy, batch, seed)
         expected = policy.sample(observation, noise).numpy()
-        found = runtime.infer({k: v.numpy() for k, v in observation.items()}, noise.numpy())
-        worst = max(worst, _difference(found.chunk, expected))
+        arrays = {k: v.numpy() for k, v in observation.items()}
+        for runtime in runtimes:
+            found = runtime.infer(arrays, noise.numpy())
+            worst = max(worst, _difference(found.chunk, expected))
     return worst
 
 

@@ -1,6 +1,7 @@
 """Forward and inverse kinematics of the arm on the robot side, from the bundle's MJCF."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import mink
 import mujoco
@@ -31,12 +32,12 @@ class Kinematics:
         text = mjcf.read_text() if isinstance(mjcf, Path) else mjcf
         try:
             xml = text.decode() if isinstance(text, bytes) else text
-            if "file=" in xml:
+            if any("file" in element.attrib for element in ElementTree.fromstring(xml).iter()):
                 raise KinematicsError("the kinematic model may not refer to other files")
             self.model = mujoco.MjModel.from_xml_string(xml)
         except KinematicsError:
             raise
-        except ValueError as error:
+        except (ValueError, ElementTree.ParseError) as error:
             raise KinematicsError(f"the kinematic model does not compile: {error}") from error
         if (self.model.jnt_type != mujoco.mjtJoint.mjJNT_HINGE).any():
             raise KinematicsError("the kinematic model may have hinge joints only")

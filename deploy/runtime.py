@@ -26,7 +26,7 @@ class Inference:
     chunk: NDArray[np.float32]
     """(B, H, A) absolute joint positions [rad]; row `first_action` is the present."""
     score: NDArray[np.float32]
-    """(B,) the generator's score of each chunk; larger is less familiar."""
+    """(B,) the generator's score of the last step; a flow's is its mean squared velocity."""
     seconds: float
 
 

@@ -19,6 +19,10 @@ FROM_JOINT_STATES = ("joint_position", "joint_velocity", "gripper", "tcp_pose")
 """Observations that follow from the joint state; every other key arrives on its own."""
 
 
+LONGEST_REPLAN = 0.4
+"""A chunk follows the last one after this at the latest [s]: the guard waits for 0.5 s."""
+
+
 @dataclass(frozen=True)
 class Observation:
     """The robot at one instant."""
@@ -118,8 +122,8 @@ class PolicyServer:
     def replan_seconds(self) -> float:
         """Time after which the next chunk is due."""
         executed = self.manifest.n_action_steps * self.manifest.dt
-        # A slow pace must not starve the guard of chunks.
-        return executed / max(1.0, self.steering.pace)
+        # Neither a slow pace nor a long slice may starve the guard of chunks.
+        return min(executed / max(1.0, self.steering.pace), LONGEST_REPLAN)
 
     def _window(self) -> list[Observation]:
         """The newest To observations on the control grid, oldest first, padded by repetition."""

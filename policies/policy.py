@@ -153,11 +153,6 @@ class Policy(nn.Module):
             x, _ = self.step(x, row, cond)
         return offset + scale * x
 
-    def executed(self, chunk: Float[Tensor, "batch horizon action"]) -> Tensor:
-        """The slice that is executed: from the newest observation on, `n_action_steps` long."""
-        start = self.config.first_action
-        return chunk[:, start : start + self.config.n_action_steps]
-
     def check_fitted(self) -> None:
         """Raise PolicyError when normalisation statistics are missing."""
         self.encoder.normalizer.check_fitted()

@@ -57,6 +57,7 @@ class CorrectionNode(Node):
         self._manifest = manifest
         self._pace_in_force = 1.0
         self._guard_mode = ""
+        self._guard_heard_at = float("-inf")
         self._in_force = ""
         self._stops: list[tuple[float, Correction, str]] = []
         self._outcomes = self.create_publisher(String, "correction_outcome", qos.EVENT)
@@ -69,6 +70,7 @@ class CorrectionNode(Node):
         self.create_timer(0.05, self._answer_stops)
 
     def _on_guard(self, message: DiagnosticStatus) -> None:
+        self._guard_heard_at = time.monotonic()
         self._guard_mode = next((v.value for v in message.values if v.key == "mode"), "")
         self._answer_stops()
 
@@ -118,7 +120,8 @@ class CorrectionNode(Node):
     def _answer_stops(self) -> None:
         waiting = []
         for said_at, correction, text in self._stops:
-            if self._guard_mode == "LATCHED":
+            # The guard answers every stop, also when it has stopped already.
+            if self._guard_mode == "LATCHED" and self._guard_heard_at >= said_at:
                 self._answer(correction, text, "done", "the guard has stopped the robot")
             elif time.monotonic() - said_at > STOP_CONFIRMATION:
                 why = "the guard has not confirmed the stop: use the emergency stop"
@@ -131,7 +134,6 @@ class CorrectionNode(Node):
         outcome: dict[str, Any] = {"text": text, "state": state, **to_json(correction)}
         if why:
             outcome["why"] = why
-        self._outcomes.publish(String(data=json.dumps(outcome)))
         if self.params.log:
             line = {
                 "time": time.time(),
@@ -145,6 +147,7 @@ class CorrectionNode(Node):
             except OSError as error:
                 # A full disk must not silence the person's channel.
                 self.get_logger().error(f"the correction is not logged: {error}")
+        self._outcomes.publish(String(data=json.dumps(outcome)))
 
 
 def main() -> int:

@@ -82,6 +82,7 @@ class GuardNode(LifecycleNode):
         self._measured_at = -np.inf
         self._active = False
         self._heard_since = -np.inf
+        self._latched_by = ""
         self._refused = 0
         self._last_refusal = ""
         self._last_intervention = ""
@@ -96,7 +97,14 @@ class GuardNode(LifecycleNode):
         tool_position = None
         if self.params.bundle:
             kinematics = Kinematics(load_bundle(Path(self.params.bundle)).contents[ROBOT])
+            if kinematics.joint_names != robot.joint_names[: kinematics.n_joints]:
+                raise ValueError(
+                    f"the bundle is for an arm with {', '.join(kinematics.joint_names)}, "
+                    f"{robot.name} has {', '.join(robot.joint_names)}"
+                )
             tool_position = kinematics.tool_position
+        elif robot.workspace is not None:
+            raise ValueError(f"{robot.name} has a workspace: give the bundle, for its kinematics")
         self._robot = robot
         self._guard = Guard(robot, tool_position=tool_position)
         self._stamps = StampClock()
@@ -129,7 +137,9 @@ class GuardNode(LifecycleNode):
 
     @transition
     def on_activate(self) -> None:
-        """Command the robot from where it is, once it has been seen."""
+        """Command the robot from where it is, once it has been seen. A stop stays a stop."""
+        if self._state is not None and self._state.mode is Mode.LATCHED:
+            self._latched_by = self._state.why
         self._state = None
         self._heard_since = time.monotonic()
         self._active = True
@@ -140,6 +150,25 @@ class GuardNode(LifecycleNode):
         if self._state is not None and not self._state.at_rest:
             raise ValueError("not deactivated while the robot moves: stop it first")
         self._active = False
+
+    @transition
+    def on_cleanup(self) -> None:
+        """Refused: a process is configured once."""
+        raise ValueError("restart the process to configure it anew")
+
+    @transition
+    def on_shutdown(self) -> None:
+        """Bring the robot to rest; the process ends with a signal."""
+        self.begin_rest()
+
+    def begin_rest(self) -> None:
+        """Begin the stop that comes before the end of the process."""
+        self._stop("the guard is shutting down")
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is commanded to move."""
+        return self._state is None or self._state.at_rest
 
     # -- what arrives ------------------------------------------------------------------------------
 
@@ -180,16 +209,16 @@ class GuardNode(LifecycleNode):
             self._stop(f"a person said {text[:80]!r}")
 
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success = self._state is not None
         self._stop("the service stop was called")
-        response.message = "stopping" if response.success else "the guard is not active"
+        response.success, response.message = True, "stopping"
         return response
 
     def _stop(self, why: str) -> None:
-        if self._state is None:
-            return
-        self._state = self._guard.stop(self._state, why, time.monotonic())
-        self._publish_status()
+        # What is said before the first command holds from the first command on.
+        self._latched_by = why
+        if self._state is not None:
+            self._state = self._guard.stop(self._state, why, time.monotonic())
+            self._publish_status()
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         now = time.monotonic()
@@ -199,6 +228,7 @@ class GuardNode(LifecycleNode):
             if now - self._measured_at > self._robot.watchdogs.joint_states:
                 raise ValueError(f"no joint state for {now - self._measured_at:.2f} s")
             self._state = self._guard.reset(self._state, self._position, now)
+            self._latched_by = ""
         except ValueError as error:
             response.success, response.message = False, str(error)
             return response
@@ -219,6 +249,8 @@ class GuardNode(LifecycleNode):
             if now - self._heard_since < SETTLE:
                 return
             self._state = self._guard.start(self._position, now)
+            if self._latched_by:
+                self._state = self._guard.stop(self._state, self._latched_by, now)
         self._state, command = self._guard.tick(self._state, self._position, self._measured_at, now)
         self._send(command)
         rule = ""

@@ -19,8 +19,10 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from bridle.deploy.language import is_stop
 from bridle.ros_nodes import qos
 from bridle.ros_nodes.messages import MessageError, joint_vectors
+from bridle.ros_nodes.up import use_local_domain
 
 RESEND_AFTER = 2.5
 """Time after which a service call without an answer is sent again [s]."""
@@ -40,6 +42,7 @@ class Operator:
             joint_names: joints to watch; empty watches none.
             images: whether to keep the frames of camera/front.
         """
+        use_local_domain()
         self._context = Context()
         rclpy.init(context=self._context)
         self._node = Node("operator", context=self._context)
@@ -122,6 +125,8 @@ class Operator:
         Raises:
             OperatorError: nobody listens, or no outcome came.
         """
+        if is_stop(text):
+            self._say_stop(text, seconds)
         self.wait_for(
             "meeting correction_node (is `bridle up` running?)",
             lambda: (
@@ -138,6 +143,15 @@ class Operator:
             seconds,
         )
         return next(o for o in self._outcomes if o["text"] == text)
+
+    def _say_stop(self, text: str, seconds: float) -> None:
+        """Say a stop until the guard has heard it; nobody else is waited for."""
+        end = time.monotonic() + seconds
+        while self.guard.get("mode") != "LATCHED":
+            if time.monotonic() > end:
+                raise OperatorError("the guard has not confirmed the stop: use the emergency stop")
+            self.publish_correction(text)
+            self.spin(0.1)
 
     def publish_correction(self, text: str) -> None:
         """Say something without waiting."""

@@ -1,7 +1,7 @@
 """policy_node: joint states and observations in, action chunks out.
 
 Callbacks only store what arrives. All planning happens in one thread of its own, so that a slow
-network never delays a message; the executor and the planner share nothing but single assignments.
+network never delays a message.
 """
 
 import threading
@@ -48,6 +48,7 @@ class PolicyParams:
     seed: int = param("Seed of the sampling noise.", 0)
     correction_hold: float = param("Time a nudge or a grip stays in force [s].", 3.0)
     max_nudge: float = param("Largest offset from the policy's path [m].", 0.10)
+    observation_timeout: float = param("Age at which observation/<key> is too old [s].", 0.5)
     autostart: bool = param("Configure and activate without a lifecycle manager.", True)
 
     def __post_init__(self) -> None:
@@ -64,9 +65,10 @@ class PolicyNode(LifecycleNode):
         self._server: PolicyServer | None = None
         self._planner: threading.Thread | None = None
         self._wake = threading.Event()
+        self._steering_lock = threading.Lock()
         self._stopping = threading.Event()
         self._reissue = False
-        self._extra: dict[str, NDArray[np.float32]] = {}
+        self._extra: dict[str, tuple[NDArray[np.float32], float]] = {}
         self._chunks = 0
         self._slowest = 0.0
         self._problem = ""
@@ -110,13 +112,23 @@ class PolicyNode(LifecycleNode):
         assert self._server is not None
         self._server.clear()
         self._extra.clear()
-        self._stopping.clear()
+        self._stopping = threading.Event()
         self._planner = threading.Thread(target=self._plan_forever, daemon=True)
         self._planner.start()
 
     @transition
     def on_deactivate(self) -> None:
         """Stop planning; the guard brings the robot to rest when no chunk follows."""
+        self.stop_planning()
+
+    @transition
+    def on_cleanup(self) -> None:
+        """Refused: a process is configured once."""
+        raise ValueError("restart the process to configure it anew")
+
+    @transition
+    def on_shutdown(self) -> None:
+        """Stop planning for good; the process ends with a signal."""
         self.stop_planning()
 
     def stop_planning(self) -> None:
@@ -149,11 +161,20 @@ class PolicyNode(LifecycleNode):
                     time=time.monotonic(),
                     position=position,
                     velocity=velocity,
-                    extra=dict(self._extra),
+                    extra=self._fresh_extra(),
                 )
             )
         except ValueError as error:
             self._report(str(error))
+
+    def _fresh_extra(self) -> dict[str, NDArray[np.float32]]:
+        """What has arrived lately: an old picture of the scene is none."""
+        now = time.monotonic()
+        return {
+            key: values
+            for key, (values, received) in self._extra.items()
+            if now - received < self.params.observation_timeout
+        }
 
     def _on_extra(self, key: str, message: Float64MultiArray) -> None:
         values = np.asarray(message.data, np.float32)
@@ -161,9 +182,12 @@ class PolicyNode(LifecycleNode):
         if values.shape != (channels,) or not np.isfinite(values).all():
             self._report(f"observation/{key}: expected {channels} finite numbers")
             return
-        self._extra[key] = values
+        self._extra[key] = values, time.monotonic()
 
     def _on_nudge(self, message: Vector3Stamped) -> None:
+        if message.header.frame_id not in ("", "base"):
+            self._report(f"nudge: frame 'base' expected, got {message.header.frame_id[:40]!r}")
+            return
         v = message.vector
         self._steer(lambda s: s.nudged(np.array([v.x, v.y, v.z]), time.monotonic()))
 
@@ -183,7 +207,8 @@ class PolicyNode(LifecycleNode):
         if self._server is None:
             return
         try:
-            self._server.steering = change(self._server.steering)
+            with self._steering_lock:
+                self._server.steering = change(self._server.steering)
         except ValueError as error:
             self._report(str(error))
             return
@@ -195,11 +220,13 @@ class PolicyNode(LifecycleNode):
 
     def _plan_forever(self) -> None:
         assert self._server is not None
+        # Its own: a later activation must not revive this thread.
+        stopping = self._stopping
         due = time.monotonic()
-        while not self._stopping.is_set():
+        while not stopping.is_set():
             self._wake.wait(timeout=max(0.0, due - time.monotonic()))
             self._wake.clear()
-            if self._stopping.is_set():
+            if stopping.is_set():
                 return
             now = time.monotonic()
             if self._server.missing:
@@ -210,13 +237,14 @@ class PolicyNode(LifecycleNode):
                     chunk: TimedChunk | None = self._server.plan()
                     due = max(due + self._server.replan_seconds, now)
                 else:
-                    chunk = self._server.reissue() if self._reissue else None
-                self._reissue = False
+                    wanted, self._reissue = self._reissue, False
+                    chunk = self._server.reissue() if wanted else None
                 if chunk is not None:
                     self._publish(chunk)
                     self._problem = ""
             except KinematicsError as error:
-                self._server.steering = self._server.steering.released()
+                with self._steering_lock:
+                    self._server.steering = self._server.steering.released()
                 self._report(f"the nudge is given up: {error}")
                 due = now
             except ValueError as error:

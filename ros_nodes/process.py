@@ -3,21 +3,39 @@
 import functools
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 
+MAX_REST = 3.0
+"""Time a robot has to come to rest before its node ends all the same [s]."""
 MAX_FAULTS = 50
 """So many within a second end a node."""
 Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
+
+
+@runtime_checkable
+class Resting(Protocol):
+    """A node that has to bring a robot to rest before it may end."""
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is commanded to move."""
+        ...
+
+    def begin_rest(self) -> None:
+        """Begin to stop."""
+        ...
 
 
 def transition(body: Callable[[Any], None]) -> Transition:
@@ -53,15 +71,15 @@ def _autostart(node: LifecycleNode) -> None:
             raise ValueError(getattr(node, "failure", "a lifecycle transition failed"))
 
 
-def _spin(executor: SingleThreadedExecutor, node: Node) -> None:
-    """Spin for ever, past messages that cannot be taken: a node must not die of what it is sent.
+def _spin(executor: SingleThreadedExecutor, node: Node, ended: Callable[[], bool]) -> None:
+    """Spin, past messages that cannot be taken: a node must not die of what it is sent.
 
     A fault that keeps coming back is the node's own, and ends it.
     """
     faults: deque[float] = deque(maxlen=MAX_FAULTS)
-    while True:
+    while not ended():
         try:
-            executor.spin_once()
+            executor.spin_once(timeout_sec=0.05)
         except (KeyboardInterrupt, ExternalShutdownException, rclpy_implementation.RCLError):
             raise
         except Exception:
@@ -82,7 +100,13 @@ def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -
     while it runs with a traceback and status 1.
     """
     node: Node | None = None
-    rclpy.init(args=None if arguments is None else list(arguments))
+    rclpy.init(
+        args=None if arguments is None else list(arguments),
+        signal_handler_options=SignalHandlerOptions.NO,
+    )
+    signalled = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: signalled.set())
     try:
         try:
             node = make_node()
@@ -93,7 +117,12 @@ def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -
             return 2
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        _spin(executor, node)
+        _spin(executor, node, signalled.is_set)
+        if isinstance(node, Resting):
+            # A robot in motion is brought to rest before its commands cease.
+            node.begin_rest()
+            end = time.monotonic() + MAX_REST
+            _spin(executor, node, lambda: node.at_rest or time.monotonic() > end)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except rclpy_implementation.RCLError:
@@ -101,8 +130,6 @@ def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -
         if rclpy.ok():
             raise
     finally:
-        # A second Ctrl-C must not tear the clean-up apart.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()

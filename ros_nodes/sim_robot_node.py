@@ -32,7 +32,9 @@ MAX_CATCH_UP = 40
 """Physics steps made up for after a stall; beyond that the simulation slips behind real time."""
 MAX_START_STEP = 0.01
 """The same for the first command of a stream [rad]: it has to begin where the robot is."""
-BUFFER = 4
+GRIPPER_SPEED = 4.0
+"""Largest speed of the gripper, however it is commanded [rad/s]."""
+BUFFER = 6
 """Commands a driver keeps in hand, so that one that is a little late does not stop the motion."""
 
 
@@ -196,7 +198,7 @@ class SimRobotNode(Node):
             self._refuse(f"a command {jump:.2f} rad from the last one, allowed {MAX_COMMAND_STEP}")
             return
         self._commanded = True
-        self._queue.append(command)
+        self._queue.append(command.copy())
         self._flowing = self._flowing or len(self._queue) > BUFFER
 
     def _refuse(self, why: str) -> None:
@@ -213,14 +215,18 @@ class SimRobotNode(Node):
             due = MAX_CATCH_UP
         # One command per physics step, as at its source: a stall delays the motion, never speeds it
         # up. What piled up beyond the buffer is worked off at once.
-        for _ in range(max(due, len(self._queue) - MAX_CATCH_UP)):
+        surplus = max(0, len(self._queue) - due - 3 * BUFFER)
+        for step in range(due + surplus):
             if self._flowing and self._queue:
-                self._setpoint = self._queue.popleft()
+                last, self._setpoint = self._setpoint, self._queue.popleft()
+                # A gripper has a controller of its own, with a speed of its own.
+                reach = GRIPPER_SPEED * self.env.physics_dt
+                self._setpoint[-1] = np.clip(self._setpoint[-1], last[-1] - reach, last[-1] + reach)
             else:
                 self._flowing = False
             self.env.set_command(self._setpoint)
             self.env.advance(1)
-            self._steps += 1
+            self._steps += step < due
             outside = self.counter.count(*self.env.joint_state())
             if outside is not None:
                 self.get_logger().warning(outside, throttle_duration_sec=0.2)

@@ -72,9 +72,22 @@ class Trials:
         operator.wait_for("the new episode", lambda: operator.episode["episode"] > before, 5)
         # The guard adopts the measured position: let it see the new one first.
         operator.spin(0.15)
-        operator.trigger("reset")
+        self._reset_guard()
         if not operator.transition("policy_node", Transition.TRANSITION_ACTIVATE, seconds=20):
             raise OperatorError("policy_node could not be activated")
+
+    def _reset_guard(self) -> None:
+        """A chunk that was under way may keep the guard busy for a moment."""
+        end = time.monotonic() + 3.0
+        while True:
+            try:
+                self.operator.trigger("reset")
+            except OperatorError:
+                if time.monotonic() > end:
+                    raise
+                self.operator.spin(0.1)
+            else:
+                return
 
     def count_violations(self) -> None:
         """Add the running episode's counters to the sum, once."""

@@ -31,14 +31,12 @@ class Process:
     essential: bool = False
     """Whether its death takes the graph down; the others are started again."""
 
-    def command(self, remap: Sequence[str]) -> list[str]:
+    def command(self) -> list[str]:
         """The command line that starts it."""
         line = [sys.executable, "-m", self.module, "--ros-args"]
         for name, value in self.params.items():
             if value != "":  # rcl cannot parse an empty value; it is the default of every text
                 line += ["-p", f"{name}:={json.dumps(value)}"]
-        for rule in remap:
-            line += ["-r", rule]
         return line
 
 
@@ -53,8 +51,13 @@ def environment() -> dict[str, str]:
 
 
 def use_local_domain() -> None:
-    """Keep a graph that this process starts and watches to itself, unless asked otherwise."""
+    """Reach this machine only, unless asked otherwise."""
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+
+
+def use_own_domain() -> None:
+    """Keep a graph that this process starts and watches to itself, unless asked otherwise."""
+    use_local_domain()
     os.environ.setdefault("ROS_DOMAIN_ID", str(random.randint(1, 101)))
 
 
@@ -67,10 +70,9 @@ def _die_with_parent() -> None:
 class Graph:
     """The running processes; a context manager that leaves none behind."""
 
-    def __init__(self, processes: Sequence[Process], *, remap: Sequence[str] = ()) -> None:
-        """Describe the graph; `start` starts it."""
+    def __init__(self, processes: Sequence[Process]) -> None:
+        """Describe the graph; entering it starts it."""
         self._specs = {p.name: p for p in processes}
-        self._remap = tuple(remap)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._restarts = dict.fromkeys(self._specs, 0)
         self._restart_at: dict[str, float] = {}
@@ -88,7 +90,7 @@ class Graph:
 
     def _start(self, name: str) -> None:
         self._running[name] = subprocess.Popen(
-            self._specs[name].command(self._remap),
+            self._specs[name].command(),
             env=environment(),
             # A process group of its own: Ctrl-C reaches the watcher, which stops the nodes.
             start_new_session=True,
@@ -142,16 +144,14 @@ class Graph:
                 signal.signal(s, handler)
 
     def stop(self) -> None:
-        """End every process: the policy first, the guard and the robot last."""
+        """End one process after the other: the policy first, the guard next, the robot last."""
         for name in self._specs:
             process = self._running.get(name)
             if process is None or process.poll() is not None:
                 continue
             process.send_signal(signal.SIGINT)
-        deadline = time.monotonic() + STOP_PATIENCE
-        for process in self._running.values():
             try:
-                process.wait(timeout=max(0.1, deadline - time.monotonic()))
+                process.wait(timeout=STOP_PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

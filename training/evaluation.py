@@ -188,6 +188,8 @@ def record_video(
     """
     chosen = sorted(evaluation.per_episode, key=lambda e: e.success)[:episodes]
     env = sim.make(evaluation.task)
+    env.reset(seed=0)
+    env.render()  # what cannot draw says so before a file is there
     path.parent.mkdir(parents=True, exist_ok=True)
     rate = round(1 / env.control_dt)
     writer: Any = imageio.get_writer(path, fps=rate, macro_block_size=1)
@@ -196,3 +198,4 @@ def record_video(
             episode = _Episode(env, result.seed, policy)
             while not episode.done:
                 _advance([episode], policy, lambda env: video.append_data(env.render()))
+    env.close()

@@ -119,6 +119,7 @@ class Learner:
         return {
             key: torch.from_numpy(value).to(device, non_blocking=True)
             for key, value in batch.items()
+            if key != "is_pad"
         }
 
     def _random(self, *key: int) -> torch.Generator:

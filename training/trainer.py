@@ -74,12 +74,12 @@ def train(config: TrainConfig, robot_xml: str | None = None) -> TrainResult:
             raise TrainingError(f"{config.data} has changed since {config.out} was started")
         learner.restore()
     elif learner.accelerator.is_main_process:
-        if robot_xml is not None:
-            (config.out / runs.ROBOT).write_text(robot_xml)
         runs.write_config(
             config.out,
             runs.RunConfig(settings, learner.policy_config, learner.card, runs.library_versions()),
         )
+        if robot_xml is not None:
+            (config.out / runs.ROBOT).write_text(robot_xml)
     resumed_at = learner.step
     train_loss, val_loss = _loop(learner, resumed_at)
     return TrainResult(

@@ -133,9 +133,9 @@ def run_robot(options: Options, bundle: Path, task: str) -> dict[str, Any]:
     """Episodes and provocations on the ROS 2 graph; the measurements."""
     from bridle.ros_nodes.operator import Operator
     from bridle.ros_nodes.trials import Trials
-    from bridle.ros_nodes.up import Graph, simulated_graph, use_local_domain
+    from bridle.ros_nodes.up import Graph, simulated_graph, use_own_domain
 
-    use_local_domain()
+    use_own_domain()
     first = 200 + 1000 * options.seed
     specs = simulated_graph(
         str(bundle.resolve()), task=task, robot="ur5e_2f85", seed=first, camera_rate=10.0, log=""

@@ -16,6 +16,7 @@ from bridle.commands import parse
 from bridle.deploy.bundle import load_bundle
 from bridle.deploy.runtime import Runtime
 from bridle.deploy.verification import verify
+from bridle.sim import RenderingError
 from bridle.training.evaluation import FIRST_SEED, ChunkPolicy, TorchPolicy, evaluate, record_video
 from bridle.training.runs import load_policy
 
@@ -86,5 +87,9 @@ def main(arguments: Sequence[str]) -> None:
         (options.run / "evaluation.json").write_text(json_text.dumps(asdict(result), indent=2))
     write_json(options.json, result)
     if options.video is not None:
-        record_video(policy, result, options.video)
-        print(f"video: {options.video}")
+        try:
+            record_video(policy, result, options.video)
+        except RenderingError as error:
+            print(f"no video: {error}")
+        else:
+            print(f"video: {options.video}")

@@ -164,6 +164,8 @@ class Guard:
     def reset(self, state: GuardState, q_measured: Vector, now: float) -> GuardState:
         """Start anew where the robot is; chunks observed before are void. The counters go on.
 
+        Joints without a tracking tolerance (a gripper on an object) keep their command.
+
         Raises:
             GuardError: still moving or following a chunk, or not n finite numbers.
         """
@@ -172,8 +174,12 @@ class Guard:
         if not state.at_rest:
             fastest = float(np.abs(state.v).max())
             raise GuardError(f"no reset while braking: still moving at {fastest:.3f} rad/s")
+        measured = np.asarray(q_measured, np.float64)
+        if measured.shape == state.q.shape:
+            # A joint that stalls on what it holds keeps its command, or it would let go.
+            measured = np.where(np.isinf(self._tolerance), state.q, measured)
         return replace(
-            self.start(q_measured, now),
+            self.start(measured, now),
             why="waiting for a chunk after the reset",
             accepted=state.accepted,
             interventions=state.interventions,

@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -112,6 +114,7 @@ def test_bad_chunks_are_refused_by_name_and_nothing_moves(trials, change, rule):
     operator.transition("policy_node", Transition.TRANSITION_DEACTIVATE, seconds=20)
     operator.wait_for("HOLD", lambda: operator.guard["mode"] == "HOLD", 5)
     operator.wait_for("rest", lambda: np.abs(operator.velocity).max() < 0.01, 5)
+    operator.spin(0.7)  # the counters are published twice a second
     rest = operator.position.copy()
     accepted, refused = operator.guard["chunks_accepted"], int(operator.guard["chunks_refused"])
     publisher = operator._node.create_publisher(JointTrajectory, "action_chunk", qos.CHUNK)
@@ -128,12 +131,12 @@ def test_bad_chunks_are_refused_by_name_and_nothing_moves(trials, change, rule):
     assert np.abs(operator.position - rest)[:6].max() < 1e-3
 
 
-def test_a_second_guard_does_not_command_the_same_robot(trials):
+def test_a_second_guard_does_not_command_the_same_robot(trials, bundle):
     trials.start_episode(7)
     second = subprocess.run(
         [
             *(sys.executable, "-m", "bridle.ros_nodes.guard_node", "--ros-args"),
-            *("-p", "robot:=ur5e_2f85", "-r", "__node:=second_guard"),
+            *("-p", "robot:=ur5e_2f85", "-p", f"bundle:={bundle}", "-r", "__node:=second_guard"),
         ],
         capture_output=True,
         text=True,
@@ -187,3 +190,16 @@ def test_garbage_on_any_topic_neither_kills_a_node_nor_breaks_a_limit(trials):
     assert pids == {name: trials.graph.pid(name) for name in pids}
     trials.start_episode(9)
     trials.wait_for_motion()
+
+
+def test_a_guard_that_is_told_to_end_brings_the_robot_to_rest_first(trials):
+    """The last test of the graph: it takes the guard away."""
+    trials.start_episode(10)
+    trials.wait_for_motion()
+    trials.operator.spin(0.5)
+    trials.wait_for_motion()
+    told_at = time.monotonic()
+    os.kill(trials.graph.pid("guard_node"), signal.SIGTERM)
+    assert trials.rest_ms(told_at) <= 500
+    assert trials.operator.guard["mode"] == "LATCHED"
+    assert "shutting down" in trials.operator.guard["sentence"]

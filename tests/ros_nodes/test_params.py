@@ -33,6 +33,7 @@ def test_a_parameter_that_must_be_given_is_named(node):
         ("guard_node", ["robot:=7"], "robot"),
         ("guard_node", ["robot:=no_such_robot"], "no robot is called 'no_such_robot'"),
         ("guard_node", ["robot:=ur5e_2f85", "command_interface:=telepathy"], "'telepathy'"),
+        ("guard_node", ["robot:=ur5e_2f85"], "ur5e_2f85 has a workspace: give the bundle"),
         ("policy_node", ["bundle:=/nowhere"], "/nowhere is not a folder"),
         ("policy_node", ["bundle:=/nowhere", "threads:=0"], "threads must be at least 1"),
         ("sim_robot_node", ["task:=fly"], "there is no task 'fly'"),
