@@ -141,7 +141,7 @@ class SimRobotNode(Node):
         self.create_timer(1 / self.params.joint_state_rate, self._publish_state)
         self.create_timer(0.1, self._publish_episode)
         if self.params.camera_rate:
-            self.create_timer(1 / self.params.camera_rate, self._publish_image)
+            self._image_timer = self.create_timer(1 / self.params.camera_rate, self._publish_image)
         self.get_logger().info(f"simulating {self.params.task} on {self.params.robot}")
 
     def _start_episode(self) -> None:
@@ -265,7 +265,12 @@ class SimRobotNode(Node):
         self._episode_publisher.publish(String(data=json.dumps(state)))
 
     def _publish_image(self) -> None:
-        frame = self.env.render()
+        try:
+            frame = self.env.render()
+        except sim.RenderingError as error:
+            self.get_logger().warning(f"no camera: {error}")
+            self._image_timer.cancel()
+            return
         message = Image(
             height=frame.shape[0], width=frame.shape[1], encoding="rgb8", step=3 * frame.shape[1]
         )
