@@ -4,6 +4,7 @@ Every step is what its own command does. What is already in the folder is used a
 was cut off goes on where it was; --fresh starts over. Ends with a table, demo.json and videos.
 """
 
+import json as json_text
 import shutil
 import time
 from collections.abc import Sequence
@@ -67,9 +68,21 @@ def _collect(options: Options) -> CollectResult:
             CollectConfig(out=path, episodes=options.demonstrations, seed=options.seed)
         )
         write_json(summary, result)
-    import json
+    return CollectResult(**json_text.loads(summary.read_text()))
 
-    return CollectResult(**json.loads(summary.read_text()))
+
+def _prepare_folder(options: Options) -> None:
+    """An empty folder, or one of the same demo; anything else is left alone."""
+    settings = {"demonstrations": options.demonstrations, "seed": options.seed}
+    path = options.out / "settings.json"
+    if options.out.exists() and any(options.out.iterdir()) and not path.exists():
+        raise ValueError(f"{options.out} holds something that is no demo; choose another --out")
+    if options.fresh and options.out.exists():
+        shutil.rmtree(options.out)
+    options.out.mkdir(parents=True, exist_ok=True)
+    if path.exists() and (found := json_text.loads(path.read_text())) != settings:
+        raise ValueError(f"{options.out} holds a demo with {found}; add --fresh to start over")
+    write_json(path, settings)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -77,9 +90,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parse(Options, "demo", arguments, __doc__)
     began = time.monotonic()
     out = options.out
-    if options.fresh and out.exists():
-        shutil.rmtree(out)
-    out.mkdir(parents=True, exist_ok=True)
+    _prepare_folder(options)
 
     console.rule("1 of 5  demonstrations")
     collected = _collect(options)

@@ -71,3 +71,16 @@ def test_a_result_is_written_as_json(tmp_path, capsys):
     target = tmp_path / "deep" / "parse.json"
     assert main(["say", "half speed", "--dry-run", "--json", str(target)]) == 0
     assert json.loads(target.read_text())[0] == {"kind": "pace", "factor": 0.5}
+
+
+def test_a_demo_leaves_a_folder_alone_that_is_not_its_own(tmp_path, capsys):
+    (tmp_path / "precious").write_text("data")
+    assert main(["demo", "--out", str(tmp_path), "--fresh"]) == 2
+    assert "no demo" in capsys.readouterr().err
+    assert (tmp_path / "precious").read_text() == "data"
+
+
+def test_a_demo_with_other_settings_is_not_mixed_in(tmp_path, capsys):
+    (tmp_path / "settings.json").write_text('{"demonstrations": 5, "seed": 0}')
+    assert main(["demo", "--out", str(tmp_path)]) == 2
+    assert "add --fresh to start over" in capsys.readouterr().err
