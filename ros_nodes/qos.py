@@ -18,9 +18,9 @@ CHUNK = _profile(1)
 CHUNK.deadline = Duration(seconds=5.0)
 CHUNK.liveliness_lease_duration = Duration(seconds=1.0)
 
-COMMAND = _profile(20)
-"""The stream of commands: every one counts, in order. With depth 1 a late reader would see several
-periods of motion as one jump, faster than the guard allowed."""
+COMMAND = _profile(200)
+"""The stream of commands: every one counts, in order, also after a stall of a second. With depth 1
+a late reader would see several periods of motion as one jump, faster than the guard allowed."""
 COMMAND.deadline = Duration(seconds=0.1)
 COMMAND.liveliness_lease_duration = Duration(seconds=1.0)
 

@@ -61,6 +61,7 @@ class Trials:
         """A fresh layout: policy paused, scene and guard reset, policy on."""
         operator = self.operator
         operator.transition("policy_node", Transition.TRANSITION_DEACTIVATE, seconds=20)
+        operator.spin(0.6)  # the guard's state is published twice a second: see the present one
         operator.wait_for(
             "the guard coming to rest", lambda: operator.guard["mode"] != "NOMINAL", 5
         )
