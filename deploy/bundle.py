@@ -3,14 +3,13 @@
     bundle/
       manifest.json     what it is, what it takes and gives, and the SHA-256 of every other file
       encoder.onnx      observations -> condition, offset, scale
-      step.onnx         one step of the generator, fixed shapes, no control flow (GPU)
+      step.onnx         one step of the generator, no control flow (GPU)
       table.npz         the rows that step.onnx is walked along, one table per number of steps
       policy.onnx       the whole sampler as one graph with a Loop (portable)
       robot.xml         kinematics of the arm (MJCF)
       card.md           where the policy comes from and how well it does
 
-Nothing is unpickled, no graph may refer to data outside its own file, and a bundle is read once:
-what was hashed is what is used.
+Nothing is unpickled, and a bundle is read once: what was hashed is what is used.
 """
 
 import hashlib

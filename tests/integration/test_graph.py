@@ -81,7 +81,8 @@ def test_outcomes_say_what_was_understood(trials):
     unclear = operator.say("make me a sandwich")
     assert (unclear["state"], unclear["kind"]) == ("not_understood", "not_understood")
     instruct = operator.say("turn left")
-    assert instruct["kind"] in ("instruct", "nudge", "not_understood")
+    assert (instruct["state"], instruct["kind"]) == ("refused", "instruct")
+    assert instruct["why"] == "this policy does not take instructions"
     lines = [json.loads(line) for line in trials.log.read_text().splitlines()]
     assert [line["text"] for line in lines[-3:]] == ["2 cm up", "make me a sandwich", "turn left"]
 
