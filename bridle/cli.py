@@ -14,7 +14,7 @@ import bridle
 COMMANDS = {
     "demo": "the whole way in one go: collect, train, evaluate, export, run on ROS 2, correct",
     "collect": "record demonstrations of a task's expert",
-    "data": "look at a demonstration set: info, validate",
+    "data": "look at demonstration sets, check them and change them",
     "train": "train a policy on a demonstration set",
     "evaluate": "count a policy's successes in simulation",
     "export": "turn a trained policy into a bundle for the robot",

@@ -226,6 +226,12 @@ class TabletopEnv(gym.Env[Any, NDArray[np.float32]], ABC):
         """Hold joint targets (7,) [rad] for one control step; the reward is 1 on success."""
         self.set_command(action)
         self.advance(PHYSICS_STEPS)
+        return self.end_step()
+
+    def end_step(
+        self,
+    ) -> tuple[dict[str, NDArray[np.float32]], float, bool, bool, dict[str, Any]]:
+        """What `step` returns, once its physics has run."""
         self._steps += 1
         observation, info = self.observe(), self._info()
         success = info["success"]

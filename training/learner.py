@@ -18,10 +18,10 @@ from bridle.policies import FlowConfig, MLPConfig, Policy, PolicyConfig, StateEn
 from bridle.training import runs
 from bridle.training.config import TrainConfig
 from bridle.training.demonstrations import DemonstrationSet, load, split_by_episode
+from bridle.training.demonstrations.validation import validate
+from bridle.training.demonstrations.windows import WindowSampler
 from bridle.training.exceptions import TrainingError
 from bridle.training.presets import DIFFERENCES, STATE_KEYS
-from bridle.training.validation import validate
-from bridle.training.windows import WindowSampler
 
 
 def policy_config(config: TrainConfig, data: DemonstrationSet) -> PolicyConfig:

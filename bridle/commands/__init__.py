@@ -2,8 +2,10 @@
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
+from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,6 +44,34 @@ def parse(options: type[T], command: str, arguments: Sequence[str], about: str |
         ) from None
     _check_target(getattr(parsed, "json", None))
     return parsed
+
+
+def dispatch(group: str, actions: Mapping[str, str], arguments: Sequence[str]) -> int:
+    """Run one action of a command that has several, `bridle <group> <action> ...`.
+
+    Args:
+        group: name of the command; its actions live in `bridle.commands.<group>.<action>`.
+        actions: name -> what it does.
+        arguments: what follows the group's name.
+
+    Returns:
+        The exit status of the action's `main(args)`.
+
+    Raises:
+        ValueError: there is no such action.
+    """
+    if not arguments or arguments[0] in ("-h", "--help"):
+        width = max(map(len, actions))
+        print(f"usage: bridle {group} ACTION [options]        each explains itself with --help\n")
+        print("\n".join(f"  {name:<{width}}  {what}" for name, what in actions.items()))
+        return 0 if arguments else 2
+    action, *rest = arguments
+    if action not in actions:
+        near = get_close_matches(action, actions, 1)
+        hint = f"did you mean {near[0]}?" if near else f"it knows {', '.join(actions)}"
+        raise ValueError(f"bridle {group} has no action {action!r}; {hint}")
+    status: int | None = import_module(f"bridle.commands.{group}.{action}").main(rest)
+    return status or 0
 
 
 def _first_sentence(box: str) -> str:

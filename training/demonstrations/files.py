@@ -3,7 +3,7 @@
 import zipfile
 from pathlib import Path
 
-from bridle.training.schema import DemonstrationError
+from bridle.training.demonstrations.schema import DemonstrationError
 
 
 class StoredFiles:

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridle.training.demonstrations import DemonstrationError, DemonstrationSet
-from bridle.training.windows import WindowSampler
+from bridle.training.demonstrations.windows import WindowSampler
 
 
 def numbered(lengths):

@@ -23,8 +23,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bridle.training.demonstrations import DemonstrationSet
-from bridle.training.schema import Array, DemonstrationError
+from bridle.training.demonstrations.loading import DemonstrationSet
+from bridle.training.demonstrations.schema import Array, DemonstrationError
 
 Indices = NDArray[np.int64]
 

@@ -1,11 +1,7 @@
-"""Look at a demonstration set.
-
-bridle data info PATH        what is in it
-bridle data validate PATH    every kind of damage, by file, key, row and episode
-"""
+"""Say what is in a demonstration set: its size, its keys with their ranges, its sentences."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -14,14 +10,12 @@ from tyro.conf import Positional
 
 from bridle.cli import write_json
 from bridle.commands import parse
-from bridle.training.demonstrations import DemonstrationError
-from bridle.training.summary import info
-from bridle.training.validation import validate
+from bridle.training.demonstrations.summary import info
 
 
 @dataclass(frozen=True)
 class Options:
-    """Options of `bridle data`."""
+    """Options of `bridle data info`."""
 
     path: Positional[Path]
     """Demonstration set: a zarr folder or a .zip of one."""
@@ -29,7 +23,9 @@ class Options:
     """Write the result here."""
 
 
-def _info(options: Options) -> int:
+def main(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    options = parse(Options, "data info", arguments, __doc__)
     summary = info(options.path)
     console = Console()
     console.print(
@@ -63,29 +59,3 @@ def _info(options: Options) -> int:
     console.print(f"digest {summary.digest}", highlight=False)
     write_json(options.json, summary)
     return 0
-
-
-def _validate(options: Options) -> int:
-    problems = validate(options.path)
-    for problem in problems:
-        print(f"{options.path}: {problem}")
-    errors = sum(problem.severity == "error" for problem in problems)
-    print(f"{options.path}: {errors} errors" if errors else f"{options.path}: valid")
-    write_json(options.json, {"errors": errors, "problems": [asdict(p) for p in problems]})
-    return 1 if errors else 0
-
-
-ACTIONS = {"info": _info, "validate": _validate}
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Run the command; exit status 1 when `validate` finds damage."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(__doc__)
-        return 0 if arguments else 2
-    action, *rest = arguments
-    if action not in ACTIONS:
-        raise DemonstrationError(
-            f"bridle data knows {', '.join(ACTIONS)}, not {action!r}; bridle data --help"
-        )
-    return ACTIONS[action](parse(Options, f"data {action}", rest, ACTIONS[action].__doc__))

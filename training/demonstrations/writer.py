@@ -16,8 +16,8 @@ import numcodecs
 import numpy as np
 import zarr
 
-from bridle.training.lock import WriteLock
-from bridle.training.schema import (
+from bridle.training.demonstrations.lock import WriteLock
+from bridle.training.demonstrations.schema import (
     Array,
     Attributes,
     DemonstrationError,
@@ -25,7 +25,7 @@ from bridle.training.schema import (
     first_not_increasing,
     first_out_of_range,
 )
-from bridle.training.storage import ENDS, opened
+from bridle.training.demonstrations.storage import ENDS, opened
 
 STATE_CHUNK, IMAGE_CHUNK = 1000, 16
 """Time steps per chunk; 16 frames are a usual horizon and read 5 times faster than single ones."""

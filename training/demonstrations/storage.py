@@ -19,8 +19,8 @@ import zarr
 from numpy.typing import NDArray
 from zarr.storage import LocalStore, ZipStore
 
-from bridle.training.files import StoredFiles
-from bridle.training.schema import ATTRIBUTES, Array, Attributes, DemonstrationError
+from bridle.training.demonstrations.files import StoredFiles
+from bridle.training.demonstrations.schema import ATTRIBUTES, Array, Attributes, DemonstrationError
 
 ENDS = "meta/episode_ends"
 _METADATA = (".zgroup", ".zattrs", ".zarray")

@@ -25,8 +25,8 @@ from bridle.training.demonstrations import (
     load,
     split_by_episode,
 )
-from bridle.training.summary import info
-from bridle.training.validation import validate
+from bridle.training.demonstrations.summary import info
+from bridle.training.demonstrations.validation import validate
 
 KEYS = {
     "action": known_key("action", (7,)),

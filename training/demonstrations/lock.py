@@ -5,7 +5,7 @@ import os
 import socket
 from pathlib import Path
 
-from bridle.training.schema import DemonstrationError
+from bridle.training.demonstrations.schema import DemonstrationError
 
 
 class WriteLock:

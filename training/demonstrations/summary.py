@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from bridle.training.demonstrations import ContentDigest
-from bridle.training.schema import DemonstrationError
-from bridle.training.storage import StoredSet, opened
+from bridle.training.demonstrations.digest import ContentDigest
+from bridle.training.demonstrations.schema import DemonstrationError
+from bridle.training.demonstrations.storage import StoredSet, opened
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from bridle.training.schema import (
+from bridle.training.demonstrations.schema import (
     Array,
     DemonstrationError,
     first_not_finite,
     first_out_of_range,
 )
-from bridle.training.storage import Problem, StoredSet, opened
+from bridle.training.demonstrations.storage import Problem, StoredSet, opened
 
 
 def validate(path: Path) -> list[Problem]:
