@@ -1,9 +1,10 @@
 """What every table-top task shares: the robot, the table, its observations and its clock."""
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import mujoco
@@ -12,84 +13,32 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from bridle.sim.exceptions import SimulationError
-from bridle.sim.rendering import Renderer
+from bridle.sim.kinematics import InverseKinematics
+from bridle.sim.objects import Body
+from bridle.sim.options import TabletopOptions
+from bridle.sim.pictures import Pictures
 from bridle.sim.robots import ur5e
-from bridle.sim.script import Phase
+from bridle.sim.scene import add_distractors, add_table
+from bridle.sim.script import CORRECTIONS, OPEN_THE_GRIPPER, Phase
+from bridle.sim.variation import Randomiser
 
 Vector = NDArray[np.float64]
+Observation = dict[str, NDArray[Any]]
 
-PHYSICS_STEPS = 10
+PHYSICS_STEPS = 20
 """Physics steps per control step: 50 ms, 20 Hz."""
-
-
-def add_table(spec: mujoco.MjSpec) -> None:
-    """A table whose top is the plane z = 0, light, and the camera `front`."""
-    world = spec.worldbody
-    world.add_geom(
-        name="table",
-        type=mujoco.mjtGeom.mjGEOM_BOX,
-        size=(0.45, 0.60, 0.02),
-        pos=(0.45, 0, -0.02),
-        rgba=(0.80, 0.74, 0.64, 1),
-        friction=(1, 0.005, 0.0001),
-    )
-    world.add_geom(
-        name="pedestal",
-        type=mujoco.mjtGeom.mjGEOM_CYLINDER,
-        size=(0.09, 0.05, 0),
-        pos=(0, 0, -0.049),
-        rgba=(0.35, 0.37, 0.40, 1),
-        contype=0,
-        conaffinity=0,
-    )
-    world.add_geom(
-        name="floor",
-        type=mujoco.mjtGeom.mjGEOM_PLANE,
-        size=(4, 4, 0.1),
-        pos=(0, 0, -0.5),
-        rgba=(0.92, 0.93, 0.95, 1),
-        contype=0,
-        conaffinity=0,
-    )
-    world.add_light(
-        pos=(0.3, -0.8, 2.0),
-        dir=(0.1, 0.4, -1),
-        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
-        diffuse=(0.40, 0.40, 0.40),
-    )
-    world.add_light(
-        pos=(1.5, 0.8, 1.5),
-        dir=(-1, -0.5, -1),
-        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
-        diffuse=(0.20, 0.20, 0.22),
-    )
-    # Looks at the middle of the table from in front of the robot, a little from the side.
-    eye, target = np.array([1.25, -0.55, 0.75]), np.array([0.40, 0.0, 0.08])
-    backward = (eye - target) / np.linalg.norm(eye - target)
-    right = np.cross([0, 0, 1], backward)
-    right /= np.linalg.norm(right)
-    up = np.cross(backward, right)
-    world.add_camera(name="front", pos=eye, xyaxes=[*right, *up], fovy=45)
-    spec.visual.headlight.ambient = (0.35, 0.35, 0.35)
-    spec.visual.headlight.diffuse = (0.15, 0.15, 0.15)
-    spec.add_texture(
-        name="sky",
-        type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
-        builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
-        rgb1=(0.75, 0.82, 0.90),
-        rgb2=(0.95, 0.96, 0.98),
-        width=64,
-        height=384,
-    )
-    spec.visual.quality.offsamples = 0
-    spec.visual.global_.offwidth, spec.visual.global_.offheight = 1280, 960
+START, START_SPREAD = np.array([0.45, 0.0, 0.25]), 0.04
+"""Where the tool begins, and how far from there at most, per axis [m]."""
+DISTRACTOR_AREA = np.array([[0.28, -0.34], [0.66, 0.34]])
+"""Where distractors may lie, lower and upper corner [m]."""
 
 
 @cache
-def _compiled(task: type["TabletopEnv"]) -> mujoco.MjModel:
-    spec = ur5e.build()
-    add_table(spec)
+def _compiled(task: type["TabletopEnv"], lowpoly: bool, distractors: int) -> mujoco.MjModel:
+    spec = ur5e.build(lowpoly=lowpoly)
+    add_table(spec, shadows=not lowpoly)
     task.add_objects(spec)
+    add_distractors(spec, distractors)
     return spec.compile()
 
 
@@ -98,28 +47,47 @@ class TabletopEnv(gym.Env[Any, NDArray[np.float32]], ABC):
 
     Observations (float32): `joint_position` (6,) [rad], `joint_velocity` (6,) [rad/s], `gripper`
     (1,) knuckle [rad], `tcp_pose` (9,) position [m] and the first two columns of the rotation
-    matrix (Zhou et al. 2019, arXiv 1812.07035), and `object_state`, which the task defines.
-    Actions: (7,) joint targets [rad] in the order of `JOINT_NAMES`, held for 50 ms.
+    matrix (Zhou et al. 2019, arXiv 1812.07035), `object_state`, which the task defines, and what
+    `TabletopOptions` asks of cameras. Actions: (7,) joint targets [rad] in the order of
+    `JOINT_NAMES`, held for 50 ms.
 
-    `info` holds `success` (bool) and `cost` (1 when the robot touches the table, else 0). Episodes
-    depend on their seed alone. All environments of a task share one compiled model.
+    `info` holds `success` (bool), `cost` (1 when the robot touches the table, anything touches an
+    obstacle, or a joint is beyond its limits, else 0), `instruction` (the sentence that says what
+    to do) and `mode` (which of the ways to do it was taken, "" when there is one or none yet).
+    Episodes depend on their seed alone. Environments with the same task share one compiled model
+    unless it is randomised.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012
-    n_object_state: int
+    n_object_state: ClassVar[int]
     """Channels of `object_state`."""
-    phases: tuple[str, ...]
-    """What an expert does, in words and in order."""
-    max_steps = 200
+    phases: ClassVar[tuple[str, ...]]
+    """What an expert may do, in words."""
+    goals: ClassVar[tuple[str, ...]]
+    """The sentences of which one says what an episode is about."""
+    modes: ClassVar[tuple[str, ...]] = ()
+    """The ways to do it, if there are several."""
+    obstacles: ClassVar[tuple[str, ...]] = ()
+    """Geoms that nothing may touch."""
+    max_steps: ClassVar[int] = 200
 
-    def __init__(self, *, render_width: int = 320, render_height: int = 240) -> None:
-        """Load the task's model; pictures are `render_width` x `render_height`."""
+    def __init__(self, **options: Any) -> None:
+        """Load the task's model.
+
+        Raises:
+            TypeError: there is no such option; `TabletopOptions` has them.
+            SimulationError: an option's value is not allowed.
+        """
+        self.options = TabletopOptions(**options)
         self.render_mode = "rgb_array"
-        self.model = _compiled(type(self))
+        self.model = _compiled(type(self), self.options.lowpoly, self.options.distractors)
+        self._randomiser = None
+        if self.options.randomise:
+            self.model = copy.copy(self.model)
+            self._randomiser = Randomiser(self.model, self.options.randomise)
         self.data = mujoco.MjData(self.model)
         self._index = ur5e.RobotIndex(self.model)
-        self._size = (render_width, render_height)
-        self._renderer: Renderer | None = None
+        self._pictures = Pictures(self.model, self.data, self.options)
         low, high = self.model.actuator_ctrlrange[self._index.ctrl].T.copy()
         low, high = (x / self._index.control_per_radian for x in (low, high))
         self.action_space = spaces.Box(low.astype(np.float32), high.astype(np.float32))
@@ -132,11 +100,15 @@ class TabletopEnv(gym.Env[Any, NDArray[np.float32]], ABC):
         }
         self.observation_space = spaces.Dict(
             {key: spaces.Box(-np.inf, np.inf, (n,), np.float32) for key, n in sizes.items()}
+            | self._pictures.spaces()
         )
         self._table = self.model.geom("table").id
         robot = self.model.body("base").id
         self._is_robot = self.model.body_rootid[self.model.geom_bodyid] == robot
+        self._is_obstacle = np.zeros(self.model.ngeom, np.bool_)
+        self._is_obstacle[[self.model.geom(name).id for name in self.obstacles]] = True
         self._steps = 0
+        self._progress = 0.0
 
     # -- what a task defines -----------------------------------------------------------------------
 
@@ -147,7 +119,7 @@ class TabletopEnv(gym.Env[Any, NDArray[np.float32]], ABC):
 
     @abstractmethod
     def place_objects(self, random: np.random.Generator) -> None:
-        """Put the objects where an episode begins."""
+        """Put the objects, and the tool, where an episode begins."""
 
     @abstractmethod
     def object_state(self) -> Vector:
@@ -158,8 +130,32 @@ class TabletopEnv(gym.Env[Any, NDArray[np.float32]], ABC):
         """Whether the task is done now."""
 
     @abstractmethod
-    def script(self) -> list[Phase]:
-        """What an expert does, phase by phase."""
+    def progress(self) -> float:
+        """How much of the task is done, 0 to 1: the potential that a shaped reward is made of."""
+
+    @abstractmethod
+    def script(self, random: np.random.Generator) -> Iterable[Phase]:
+        """What an expert does, phase by phase; `random` chooses where there is a choice."""
+
+    @abstractmethod
+    def occupied(self) -> Iterable[tuple[Vector, float]]:
+        """Centres (2,) and radii [m] of discs on the table that distractors stay out of."""
+
+    @property
+    def instruction(self) -> str:
+        """What to do in this episode, one of `goals`."""
+        return self.goals[0]
+
+    @property
+    def mode(self) -> str:
+        """Which of `modes` was taken in this episode, "" for none yet."""
+        return ""
+
+    @classmethod
+    def sentences(cls) -> tuple[str, ...]:
+        """Every sentence that a demonstration of this task may be labelled with."""
+        said = (*cls.phases, *CORRECTIONS, OPEN_THE_GRIPPER, *cls.goals)
+        return tuple(dict.fromkeys(said))
 
     # -- the clock ---------------------------------------------------------------------------------
 
@@ -177,7 +173,7 @@ class TabletopEnv(gym.Env[Any, NDArray[np.float32]], ABC):
         """Run the physics under the present command."""
         mujoco.mj_step(self.model, self.data, physics_steps)
 
-    # -- the robot ---------------------------------------------------------------------------------
+    # -- the robot and the things ------------------------------------------------------------------
 
     def set_command(self, position: NDArray[np.floating[Any]]) -> None:
         """Command absolute joint positions (7,) [rad].
@@ -202,68 +198,149 @@ class TabletopEnv(gym.Env[Any, NDArray[np.float32]], ABC):
         self.data.qpos[self._index.qpos] = [*position, 0.0]
         self.set_command(np.array([*position, 0.0]))
 
+    def set_tool(self, position: Vector) -> None:
+        """Place the tool (3,) [m] pointing down, at rest; the same joints for the same place."""
+        ik = InverseKinematics(ur5e.HOME)
+        for _ in range(20):
+            joints = ik.solve(position, 0.0)
+        self.set_arm(joints)
+
     def tool_position(self) -> Vector:
         """Position of the tool centre point [m], as of the last kinematics."""
         position: Vector = self.data.site_xpos[self._index.tcp]
         return position
 
+    def tool_yaw(self) -> float:
+        """Rotation of the tool, which points down, about the vertical [rad]."""
+        rotation = self.data.site_xmat[self._index.tcp]
+        return float(np.arctan2(rotation[3], rotation[0]))
+
+    def gripper_share(self) -> float:
+        """How far the gripper is closed, 0 to 1."""
+        return float(self.data.qpos[self._index.qpos[-1]]) / ur5e.GRIPPER_CLOSED
+
+    def body(self, name: str) -> Body:
+        """One of the things on the table."""
+        return Body(self.model, self.data, name)
+
     # -- Gymnasium ---------------------------------------------------------------------------------
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
-    ) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
-        """Begin an episode; the same seed gives the same episode."""
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Begin an episode; the same seed gives the same episode.
+
+        Distractors and randomisation draw from streams of their own: with or without them, a seed
+        has the same layout.
+        """
         super().reset(seed=seed)
+        variation, self._sampling = self.np_random.spawn(2)
+        if self._randomiser is not None:
+            self._randomiser.apply(variation)
         mujoco.mj_resetData(self.model, self.data)
         self.place_objects(self.np_random)
+        mujoco.mj_kinematics(self.model, self.data)
+        self._place_distractors(variation)
         mujoco.mj_forward(self.model, self.data)
         self._steps = 0
+        self._progress = self.progress()
         return self.observe(), self._info()
+
+    def _place_distractors(self, random: np.random.Generator) -> None:
+        taken = list(self.occupied())
+        for i in range(self.options.distractors):
+            # Where there is no room left, it lies behind the robot.
+            place = np.array([0.05, 0.45 + 0.012 * i])
+            for _ in range(200):
+                tried = random.uniform(*DISTRACTOR_AREA)
+                if all(np.linalg.norm(tried - centre) > r + 0.03 for centre, r in taken):
+                    place = tried
+                    break
+            taken.append((place, 0.03))
+            self.body(f"distractor{i}").place(
+                np.array([*place, 0.018]), random.uniform(-np.pi, np.pi)
+            )
 
     def step(
         self, action: NDArray[np.float32]
-    ) -> tuple[dict[str, NDArray[np.float32]], float, bool, bool, dict[str, Any]]:
+    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Hold joint targets (7,) [rad] for one control step; the reward is 1 on success."""
         self.set_command(action)
         self.advance(PHYSICS_STEPS)
         return self.end_step()
 
-    def end_step(
-        self,
-    ) -> tuple[dict[str, NDArray[np.float32]], float, bool, bool, dict[str, Any]]:
+    def end_step(self) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """What `step` returns, once its physics has run."""
         self._steps += 1
         observation, info = self.observe(), self._info()
         success = info["success"]
-        return observation, float(success), success, self._steps >= self.max_steps, info
+        reward = float(success)
+        if self.options.reward == "shaped":
+            # Differences of a potential leave the best policy as it is (Ng et al. 1999).
+            before, self._progress = self._progress, self.progress()
+            reward += self._progress - before
+        return observation, reward, success, self._steps >= self.max_steps, info
 
-    def observe(self) -> dict[str, NDArray[np.float32]]:
+    def observe(self) -> Observation:
         """The observation of this instant."""
         mujoco.mj_kinematics(self.model, self.data)
         position, velocity = self.joint_state()
         rotation = self.data.site_xmat[self._index.tcp].reshape(3, 3)
         pose = np.concatenate([self.tool_position(), rotation[:, 0], rotation[:, 1]])
-        return {
+        observation: Observation = {
             "joint_position": position[:6].astype(np.float32),
             "joint_velocity": velocity[:6].astype(np.float32),
             "gripper": position[6:].astype(np.float32),
             "tcp_pose": pose.astype(np.float32),
             "object_state": self.object_state().astype(np.float32),
         }
+        if self.options.cameras:
+            mujoco.mj_camlight(self.model, self.data)
+            observation |= self._pictures.observe(self._sampling)
+        return observation
 
     def _info(self) -> dict[str, Any]:
+        return {
+            "success": self.is_success(),
+            "cost": float(self._touches() or self._beyond_limits()),
+            "instruction": self.instruction,
+            "mode": self.mode,
+        }
+
+    def _touches(self) -> bool:
+        """Whether the robot touches the table, or anything an obstacle."""
+        if not self.data.ncon:
+            return False
         pairs = self.data.contact.geom
-        touching = (pairs == self._table).any(1) & self._is_robot[pairs].any(1)
-        return {"success": self.is_success(), "cost": float(touching.any())}
+        on_table = (pairs == self._table).any(1) & self._is_robot[pairs].any(1)
+        return bool(on_table.any() or self._is_obstacle[pairs].any())
+
+    def _beyond_limits(self) -> bool:
+        """Whether a joint of the arm is past its range or faster than it may be."""
+        position, velocity = (x[:6] for x in self.joint_state())
+        low, high = self.action_space.low[:6], self.action_space.high[:6]
+        outside = (position < low) | (position > high)
+        return bool((outside | (np.abs(velocity) > ur5e.MAX_VELOCITY)).any())
 
     def render(self) -> NDArray[np.uint8]:
         """A picture (height, width, 3) from the camera `front`."""
-        if self._renderer is None:
-            self._renderer = Renderer(self.model, *self._size)
-        return self._renderer.render(self.data, "front")
+        return self.render_camera("front")
+
+    def render_camera(
+        self, camera: str, width: int | None = None, height: int | None = None
+    ) -> NDArray[np.uint8]:
+        """A picture (height, width, 3) from a camera of the scene.
+
+        Raises:
+            SimulationError: there is no such camera, or the picture is too large.
+            RenderingError: nothing on this machine can draw.
+        """
+        names = [self.model.cam(i).name for i in range(self.model.ncam)]
+        if camera not in names:
+            raise SimulationError(f"there is no camera {camera!r}; cameras: {', '.join(names)}")
+        mujoco.mj_camlight(self.model, self.data)
+        return self._pictures.render(camera, width, height)
 
     def close(self) -> None:
-        """Free the renderer."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        """Free what draws."""
+        self._pictures.close()

@@ -36,7 +36,7 @@ def test_the_arm_does_not_sag(model):
     data.ctrl[index.ctrl[:6]] = ur5e.HOME
     mujoco.mj_forward(model, data)
     before = data.site("tcp").xpos.copy()
-    mujoco.mj_step(model, data, 400)
+    mujoco.mj_step(model, data, round(2.0 / model.opt.timestep))
     mujoco.mj_kinematics(model, data)
     assert np.abs(data.site("tcp").xpos - before).max() < 5e-4
 
@@ -45,7 +45,7 @@ def test_the_arm_follows_a_step_within_a_tenth_of_a_second(model):
     index, data = ur5e.RobotIndex(model), mujoco.MjData(model)
     data.qpos[index.qpos[:6]] = ur5e.HOME
     data.ctrl[index.ctrl[:6]] = ur5e.HOME + 0.1
-    mujoco.mj_step(model, data, 30)  # 150 ms
+    mujoco.mj_step(model, data, round(0.15 / model.opt.timestep))
     assert (data.qpos[index.qpos[:6]] - ur5e.HOME > 0.085).all()
 
 
@@ -55,5 +55,5 @@ def test_gripper_commands_are_knuckle_angles(model):
     data.ctrl[index.ctrl[:6]] = ur5e.HOME
     for target in (0.8, 0.4, 0.0):
         data.ctrl[index.ctrl[6]] = target * index.control_per_radian[6]
-        mujoco.mj_step(model, data, 200)
+        mujoco.mj_step(model, data, round(1.0 / model.opt.timestep))
         assert data.qpos[index.qpos[6]] == pytest.approx(target, abs=0.03)
