@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": "count a policy's successes in simulation",
     "export": "turn a trained policy into a bundle for the robot",
     "verify": "check a bundle, byte by byte and number by number",
+    "benchmark": "measure Bridle against the limits of the hardware: sim, data",
     "up": "start policy, guard, correction and robot, and watch over them",
     "say": "tell the running robot what to do better",
     "reset": "release a stopped robot",

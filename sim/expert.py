@@ -109,7 +109,7 @@ class Mistake:
 
     @property
     def happening(self) -> bool:
-        """Whether it happens now, uncorrected."""
+        """Whether it happens in the next control step, uncorrected."""
         return not self._waits and self._happens > 0
 
 
@@ -225,13 +225,14 @@ class Expert:
         dt, wanted = self._env.control_dt, self._phase.gripper
         back, corrected, words = np.zeros(3), False, self._phase.words
         mistake = self._mistake
+        closes = mistake is not None and mistake.closes and mistake.happening
         if mistake is not None:
             back, corrected = mistake.advance(dt, self._gripper, wanted)
             words = mistake.words if corrected else words
         reach = GRIPPER_SPEED * dt
         label_gripper = self._gripper + float(np.clip(wanted - self._gripper, -reach, reach))
         self._gripper = label_gripper
-        if mistake is not None and mistake.closes and mistake.happening:
+        if closes:
             self._gripper = min(label_gripper + 2 * reach, MISTAKE_GRIPPER)
         position, yaw = self._reference[:3], self._reference[3] / METRES_PER_RADIAN
         label = self._ik.solve(position + back, yaw, self._command)

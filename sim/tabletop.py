@@ -59,6 +59,7 @@ class TabletopEnv(gym.Env[Any, NDArray[np.float32]], ABC):
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012
+    robot: ClassVar[str] = "ur5e_2f85"
     n_object_state: ClassVar[int]
     """Channels of `object_state`."""
     phases: ClassVar[tuple[str, ...]]

@@ -3,27 +3,34 @@
 import itertools
 import os
 import time
-from collections import deque
-from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import ExitStack, closing
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 
 from bridle import sim
-from bridle.training.demonstrations import DemonstrationWriter, known_key
+from bridle.training.demonstrations import (
+    DemonstrationWriter,
+    create_or_resume,
+    known_key,
+)
 from bridle.training.evaluation import wilson_interval
 from bridle.training.exceptions import TrainingError
 
 SEED_BASE, SEED_STRIDE = 10_000, 1_000_000
 """Episode i of `--seed s` is the environment's seed SEED_BASE + s * SEED_STRIDE + i."""
+MAX_NOISE = 0.05
 
-Episode = dict[str, NDArray[np.generic]]
+Rows = dict[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
@@ -31,28 +38,76 @@ class CollectConfig:
     """Settings of a collection."""
 
     out: Path
-    """Demonstration set to create (a zarr folder that does not exist yet)."""
+    """Demonstration set to create, a zarr folder. One that a collection with the same settings has
+    begun is continued."""
     task: str = "pick-place"
-    """Task whose expert demonstrates."""
+    """Task whose expert demonstrates; bridle collect --help lists them."""
     episodes: int = 400
     """Successful episodes to keep."""
     noise: float = 0.01
     """Standard deviation [m] of the disturbance that is executed but not recorded as the action,
     so that the set shows how to come back (DART, arXiv 1703.09327)."""
+    recovery: float = 0.1
+    """Probability of a mistake in each phase that has room for one. It is corrected, in the words
+    of a person who says how ("a bit to the left"); those steps are marked as `intervention`."""
     seed: int = 0
     """Seed of the whole set."""
-    workers: int = 0
-    """Processes; 0 takes one per core."""
+    workers: int | Literal["ray"] = 0
+    """Processes; 0 takes one per core, `ray` all cores of a Ray cluster (RAY_ADDRESS, or this
+    machine). The set is the same whatever is chosen."""
+    cameras: tuple[str, ...] = ()
+    """Cameras to record: front, wrist."""
+    image_size: tuple[int, int] = (96, 96)
+    """Width and height of the pictures [px]."""
+    depth: bool = False
+    """Whether to record the depth of these cameras."""
+    points: int = 0
+    """Points to record of the cloud that these cameras see; 0 for none."""
+    randomise: tuple[str, ...] = ()
+    """What differs from episode to episode beside the layout: physics, colours, lights, cameras."""
+    distractors: int = 0
+    """Things on the table that are not meant."""
 
     def __post_init__(self) -> None:
         if self.episodes < 1:
             raise TrainingError(f"episodes must be at least 1, got {self.episodes}")
-        if not 0 <= self.noise <= 0.05:
-            raise TrainingError(f"noise must lie in 0..0.05 m, got {self.noise}")
-        if not 0 <= self.seed < 2**31 or self.workers < 0:
-            raise TrainingError(
-                f"seed and workers must not be negative: {self.seed}, {self.workers}"
-            )
+        if not 0 <= self.noise <= MAX_NOISE:
+            raise TrainingError(f"noise must lie in 0..{MAX_NOISE} m, got {self.noise}")
+        if not 0 <= self.recovery <= 1:
+            raise TrainingError(f"recovery must lie in 0..1, got {self.recovery}")
+        if not 0 <= self.seed < 2**31:
+            raise TrainingError(f"seed must lie in 0..2^31-1, got {self.seed}")
+        if self.workers != "ray" and self.workers < 0:
+            raise TrainingError(f"workers must not be negative, got {self.workers}")
+
+    @property
+    def first_seed(self) -> int:
+        """Seed of the first episode."""
+        return SEED_BASE + self.seed * SEED_STRIDE
+
+    def environment_options(self) -> dict[str, Any]:
+        """What the environment is asked for beside its defaults."""
+        options: dict[str, Any] = {}
+        if self.cameras:
+            width, height = self.image_size
+            options |= {"cameras": self.cameras, "image_width": width, "image_height": height}
+        for name in ("depth", "points", "randomise", "distractors"):
+            if getattr(self, name):
+                options[name] = getattr(self, name)
+        return options
+
+    def source(self) -> dict[str, Any]:
+        """What the set says about where it comes from: all that its content depends on."""
+        return {
+            "command": "collect",
+            "noise": self.noise,
+            "recovery": self.recovery,
+            "seed": self.seed,
+            "environment": {
+                k: list(v) if isinstance(v, tuple) else v
+                for k, v in self.environment_options().items()
+            },
+        }
 
 
 @dataclass(frozen=True)
@@ -65,113 +120,197 @@ class CollectResult:
     attempts: int
     success_rate: float
     success_interval: tuple[float, float]
+    modes: dict[str, int]
+    """Episodes by the way that was taken, for tasks with several."""
     steps: int
+    resumed: int
+    """Episodes that were there before."""
     seconds: float
 
 
-def demonstrate(task: str, seed: int, noise: float) -> tuple[bool, Episode]:
-    """One episode of the expert.
+@dataclass(frozen=True)
+class Episode:
+    """What an expert did."""
 
-    Returns:
-        Whether it succeeded, and every recorded key (T, ...); `phase` holds the words of each step.
-    """
-    env = sim.make(task)
-    observation, _ = env.reset(seed=seed)
-    expert = sim.Expert(env, noise=noise, rng=np.random.default_rng(seed))
-    rows: dict[str, list[object]] = {}
-    success = truncated = False
-    # The expert stays a moment after success: a policy must know to stay, too.
-    while not (truncated or expert.done):
-        act = expert.act()
-        for key, value in observation.items():
-            rows.setdefault(key, []).append(value)
-        observation, reward, _, truncated, info = env.step(act.executed)
-        rows.setdefault("action", []).append(act.label)
-        rows.setdefault("phase", []).append(act.phase)
-        rows.setdefault("reward", []).append(np.float32(reward))
-        rows.setdefault("cost", []).append(np.float32(info["cost"]))
-        success = bool(info["success"])
-    episode = {key: np.asarray(value) for key, value in rows.items()}
-    episode["timestamp"] = np.arange(len(episode["action"])) * env.control_dt
-    return success, episode
+    seed: int
+    success: bool
+    mode: str
+    rows: Rows
+    """Every recorded key (T, ...); `phase` and `goal` hold sentences."""
 
 
-def _episodes(config: CollectConfig, workers: int) -> Generator[tuple[bool, Episode]]:
+def demonstrate(
+    task: str, seed: int, noise: float, recovery: float, options: Mapping[str, Any]
+) -> Episode:
+    """One episode of the expert; it depends on the arguments alone."""
+    env = sim.make(task, **options)
+    try:
+        observation, info = env.reset(seed=seed)
+        expert = sim.make_expert(
+            env, noise=noise, recovery=recovery, rng=np.random.default_rng(seed)
+        )
+        rows: dict[str, list[Any]] = {}
+        truncated = False
+        # The expert stays a moment after success: a policy must know to stay, too.
+        while not (truncated or expert.done):
+            act = expert.act()
+            recorded = {
+                **observation,
+                "action": act.label,
+                "phase": act.phase,
+                "goal": info["instruction"],
+                "intervention": act.intervention,
+            }
+            observation, reward, _, truncated, info = env.step(act.executed)
+            recorded |= {"reward": np.float32(reward), "cost": np.float32(info["cost"])}
+            for key, value in recorded.items():
+                rows.setdefault(key, []).append(value)
+        arrays = {key: np.asarray(value) for key, value in rows.items()}
+        arrays["timestamp"] = np.arange(len(arrays["action"])) * env.control_dt
+        return Episode(seed, bool(info["success"]), info["mode"], arrays)
+    finally:
+        env.close()
+
+
+class _Pool:
+    """Runs `demonstrate` on this machine or on a Ray cluster."""
+
+    def __init__(self, config: CollectConfig) -> None:
+        self._settings = (config.noise, config.recovery, config.environment_options())
+        self._task = config.task
+        self._pool: ProcessPoolExecutor | None = None
+        if config.workers == "ray":
+            ray = _ray()
+            self.size = max(1, int(ray.cluster_resources().get("CPU", 1)))
+            self._submit = ray.remote(demonstrate).remote
+            self.result: Callable[[Any], Episode] = ray.get
+        else:
+            self.size = config.workers or os.cpu_count() or 1
+            # Workers start from a clean interpreter: a forked one inherits locks of threads.
+            self._pool = ProcessPoolExecutor(self.size, get_context("spawn"))
+            self._submit = partial(self._pool.submit, demonstrate)
+            self.result = lambda future: future.result()
+
+    def submit(self, seed: int) -> Any:
+        """Begin an episode; `result` gives it."""
+        return self._submit(self._task, seed, *self._settings)
+
+    def close(self) -> None:
+        """Stop the workers of this machine; a cluster's go on."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _ray() -> Any:
+    """Ray, connected to RAY_ADDRESS or started on this machine."""
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise TrainingError(
+            "--workers ray needs Ray: pip install 'bridle[cluster]', here and on the cluster"
+        ) from error
+    if not ray.is_initialized():
+        ray.init(logging_level="ERROR", include_dashboard=False, log_to_driver=False)
+    return ray
+
+
+def _episodes(config: CollectConfig, first: int) -> Generator[Episode]:
     """Episodes in the order of their seeds, whichever worker is done first."""
-    first = SEED_BASE + config.seed * SEED_STRIDE
+    pool = _Pool(config)
     seeds = itertools.count(first)
-    # Workers start from a clean interpreter: a forked one inherits locks of running threads.
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        pending: deque[Future[tuple[bool, Episode]]] = deque()
-        try:
-            while True:
-                while len(pending) < 4 * workers:
-                    pending.append(pool.submit(demonstrate, config.task, next(seeds), config.noise))
-                yield pending.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    pending: deque[Any] = deque()
+    try:
+        while True:
+            while len(pending) < 4 * pool.size:
+                pending.append(pool.submit(next(seeds)))
+            yield pool.result(pending.popleft())
+    finally:
+        pool.close()
 
 
-def _create(
-    config: CollectConfig, episode: Episode, instructions: Sequence[str]
-) -> DemonstrationWriter:
-    keys = {
-        key: known_key(key, value.shape[1:]) for key, value in episode.items() if key != "phase"
-    }
-    keys["instruction_id"] = known_key("instruction_id", ())
-    return DemonstrationWriter.create(
+def _open(config: CollectConfig, instructions: Sequence[str]) -> DemonstrationWriter:
+    """The set, created or continued; its keys are those of a short first episode."""
+    env = sim.make(config.task, **config.environment_options())
+    try:
+        observation, _ = env.reset(seed=config.first_seed)
+        keys = {key: known_key(key, value.shape) for key, value in observation.items()}
+        size = env.action_space.shape
+        robot, rate = getattr(env, "robot", "simulated"), 1 / env.control_dt
+    finally:
+        env.close()
+    keys["action"] = known_key("action", size)
+    for key in (
+        "reward", "cost", "instruction_id", "goal_id", "intervention", "timestamp",
+    ):  # fmt: skip
+        keys[key] = known_key(key)
+    return create_or_resume(
         config.out,
-        robot="ur5e_2f85",
+        robot=robot,
         task=config.task,
-        control_rate=float(1 / np.diff(episode["timestamp"]).mean().round(9)),
+        control_rate=round(rate, 6),
         keys=keys,
         instructions=instructions,
+        source=config.source(),
+        episode_keys={"seed": "int64", "mode": "int16"},
     )
+
+
+def _labelled(episode: Episode, instructions: Sequence[str]) -> Rows:
+    """Sentences as indices into the set's instructions."""
+    rows = dict(episode.rows)
+    for key, name in (("phase", "instruction_id"), ("goal", "goal_id")):
+        rows[name] = np.array([instructions.index(words) for words in rows.pop(key)], np.int32)
+    return rows
 
 
 def collect(config: CollectConfig) -> CollectResult:
     """Collect demonstrations until enough have succeeded.
 
+    A set that was begun with the same settings is continued, and comes out the same.
+
     Raises:
-        TrainingError: the set exists already, or the expert fails nearly always.
-        DemonstrationError: an episode cannot be recorded.
+        TrainingError: the expert fails nearly always.
+        SimulationError: there is no such task, or it does not know an option.
+        DemonstrationError: another set is there, or an episode cannot be recorded.
     """
-    if config.out.exists():
-        raise TrainingError(f"{config.out} exists; choose another --out or remove it")
     began = time.monotonic()
-    instructions = sim.make(config.task).phases
-    workers = config.workers or os.cpu_count() or 1
-    writer: DemonstrationWriter | None = None
-    kept = attempts = steps = 0
-    episodes = _episodes(config, workers)
-    with Progress() as progress, closing(episodes), ExitStack() as stack:
-        bar = progress.add_task(f"collecting {config.task}", total=config.episodes)
-        for success, episode in episodes:
-            attempts += 1
-            if success:
-                if writer is None:
-                    writer = stack.enter_context(_create(config, episode, instructions))
-                phases = episode.pop("phase")
-                episode["instruction_id"] = np.array(
-                    [instructions.index(phase) for phase in phases], np.int32
-                )
-                writer.append(episode)
-                kept += 1
-                steps += len(phases)
-                progress.update(bar, completed=kept)
-            if kept == config.episodes:
-                break
-            if attempts >= 20 and kept < attempts // 4:
-                raise TrainingError(
-                    f"the expert of {config.task} succeeded in only {kept} of {attempts} episodes"
-                )
-    return CollectResult(
-        path=str(config.out),
-        task=config.task,
-        episodes=kept,
-        attempts=attempts,
-        success_rate=kept / attempts,
-        success_interval=wilson_interval(kept, attempts),
-        steps=steps,
-        seconds=time.monotonic() - began,
-    )
+    env = sim.make(config.task)
+    instructions, modes = env.sentences(), ("", *env.modes)
+    with _open(config, instructions) as writer:
+        resumed = writer.n_episodes
+        done = writer.episode_values("seed")
+        last = int(done[-1]) if len(done) else config.first_seed - 1
+        kept, attempts = resumed, last - config.first_seed + 1
+        taken = [int(mode) for mode in writer.episode_values("mode")]
+        with Progress() as progress, closing(_episodes(config, last + 1)) as episodes:
+            bar = progress.add_task(f"collecting {config.task}", total=config.episodes)
+            progress.update(bar, completed=kept)
+            while kept < config.episodes:
+                episode = next(episodes)
+                attempts += 1
+                if episode.success:
+                    mode = modes.index(episode.mode)
+                    writer.append(
+                        _labelled(episode, instructions), {"seed": episode.seed, "mode": mode}
+                    )
+                    taken.append(mode)
+                    kept += 1
+                    progress.update(bar, completed=kept)
+                if attempts >= 20 and kept < attempts // 4:
+                    raise TrainingError(
+                        f"the expert of {config.task} succeeded in only {kept} of {attempts} "
+                        "episodes"
+                    )
+        counts = Counter(modes[mode] for mode in taken)
+        return CollectResult(
+            path=str(config.out),
+            task=config.task,
+            episodes=kept,
+            attempts=attempts,
+            success_rate=kept / attempts,
+            success_interval=wilson_interval(kept, attempts),
+            modes={mode: counts[mode] for mode in env.modes},
+            steps=writer.n_steps,
+            resumed=resumed,
+            seconds=time.monotonic() - began,
+        )

@@ -60,15 +60,8 @@ console = Console()
 
 
 def _collect(options: Options) -> CollectResult:
-    path, summary = options.out / "demonstrations", options.out / "collect.json"
-    if path.exists() and not summary.exists():
-        shutil.rmtree(path)  # cut off: the set is not complete
-    if not path.exists():
-        result = collect(
-            CollectConfig(out=path, episodes=options.demonstrations, seed=options.seed)
-        )
-        write_json(summary, result)
-    return CollectResult(**json_text.loads(summary.read_text()))
+    path = options.out / "demonstrations"
+    return collect(CollectConfig(out=path, episodes=options.demonstrations, seed=options.seed))
 
 
 def _prepare_folder(options: Options) -> None:

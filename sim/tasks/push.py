@@ -13,7 +13,7 @@ from bridle.sim.objects import BLUE, GREEN, Vector, add_body, add_box
 from bridle.sim.script import CAREFUL, CLEARANCE, Phase, ToolTarget, stay
 from bridle.sim.tabletop import TabletopEnv
 
-HALF = (0.03, 0.055, 0.025)
+HALF = (0.04, 0.055, 0.02)
 """Half edges of the block, the first along the push [m]."""
 BLOCK = np.array([[0.36, -0.02, -0.15], [0.39, 0.02, 0.15]])
 """Where the block begins: x, y [m] and yaw [rad], lower and upper corner."""
@@ -21,7 +21,7 @@ GOAL = np.array([[0.54, -0.04, -0.25], [0.59, 0.04, 0.25]])
 """Where it shall be."""
 START = np.array([[0.62, -0.02, 0.035], [0.65, 0.02, 0.05]])
 """Where the tool begins [m]."""
-HEIGHT = 0.03
+HEIGHT = 0.022
 """Height of the tool that pushes [m]."""
 FINGERS = 0.25
 """Gripper while pushing [rad]: tips 6 cm apart."""
@@ -31,8 +31,8 @@ SIDE = 0.16
 """How far from the axis the block is passed [m]."""
 GOAL_DISTANCE, GOAL_ANGLE = 0.02, 0.15
 """Success: nearer [m] and better turned [rad] than this."""
-STRIDE, SPEED = 0.02, 0.10
-"""Distance of the points a push is led along [m], and its speed [m/s]."""
+STRIDE, SPEED, LEAD = 0.02, 0.10, 2.0
+"""Distance of the points a push is led along [m], its speed [m/s], how much it is turned ahead."""
 
 
 class Push(TabletopEnv):
@@ -180,6 +180,7 @@ class Push(TabletopEnv):
         centre = along @ ends + turning @ slopes
         rate = np.array([6 * u**2 - 6 * u, 6 * u - 6 * u**2]) @ ends
         rate += np.array([3 * u**2 - 4 * u + 1, 3 * u**2 - 2 * u]) @ slopes
-        yaw = float(np.arctan2(rate[1], rate[0]))
+        # A block turns by less than the finger tips do.
+        yaw = block.yaw + LEAD * (float(np.arctan2(rate[1], rate[0])) - block.yaw)
         place = centre - (HALF[0] + TIP) * np.array([np.cos(yaw), np.sin(yaw)])
         return ToolTarget(np.array([*place, HEIGHT]), yaw)
