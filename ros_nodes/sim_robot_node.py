@@ -25,6 +25,8 @@ from bridle.ros_nodes.messages import array_message
 from bridle.ros_nodes.params import declare, param
 from bridle.ros_nodes.process import run
 
+COMMAND_DT = 0.005
+"""How long a command is executed [s]: the period of the controller that sends them."""
 MAX_COMMAND_STEP = 0.05
 """A commanded arm joint this far [rad] from its last setpoint is refused, as a driver would: it
 comes from a controller that does not know where the robot is."""
@@ -116,7 +118,8 @@ class SimRobotNode(Node):
         super().__init__("sim_robot_node")
         self.params = declare(self, SimRobotParams)
         self.env = sim.make(self.params.task)
-        self.counter = LimitCounter(self.params.robot, self.env.physics_dt)
+        self._physics_steps = round(COMMAND_DT / self.env.physics_dt)
+        self.counter = LimitCounter(self.params.robot, COMMAND_DT)
         self._episode = -1
         self._joint_states = self.create_publisher(JointState, "joint_states", qos.SENSOR)
         self._episode_publisher = self.create_publisher(String, "episode", qos.LATCHED)
@@ -137,7 +140,7 @@ class SimRobotNode(Node):
         )
         self.create_service(Trigger, "reset_episode", self._on_reset)
         self._start_episode()
-        self.create_timer(self.env.physics_dt, self._advance)
+        self.create_timer(COMMAND_DT, self._advance)
         self.create_timer(1 / self.params.joint_state_rate, self._publish_state)
         self.create_timer(0.1, self._publish_episode)
         if self.params.camera_rate:
@@ -208,7 +211,7 @@ class SimRobotNode(Node):
     # -- physics -----------------------------------------------------------------------------------
 
     def _advance(self) -> None:
-        due = int((time.monotonic() - self._epoch) / self.env.physics_dt) - self._steps
+        due = int((time.monotonic() - self._epoch) / COMMAND_DT) - self._steps
         if due > MAX_CATCH_UP:
             self._slipped += due - MAX_CATCH_UP
             self._steps += due - MAX_CATCH_UP
@@ -220,12 +223,12 @@ class SimRobotNode(Node):
             if self._flowing and self._queue:
                 last, self._setpoint = self._setpoint, self._queue.popleft()
                 # A gripper has a controller of its own, with a speed of its own.
-                reach = GRIPPER_SPEED * self.env.physics_dt
+                reach = GRIPPER_SPEED * COMMAND_DT
                 self._setpoint[-1] = np.clip(self._setpoint[-1], last[-1] - reach, last[-1] + reach)
             else:
                 self._flowing = False
             self.env.set_command(self._setpoint)
-            self.env.advance(1)
+            self.env.advance(self._physics_steps)
             self._steps += step < due
             outside = self.counter.count(*self.env.joint_state())
             if outside is not None:
