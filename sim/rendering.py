@@ -80,8 +80,6 @@ class Renderer:
         # Group 2 is what the robot looks like, group 3 the primitives it collides with.
         self._options.geomgroup[2], self._options.geomgroup[3] = (1, 1) if lowpoly else (1, 0)
         self._options.sitegroup[:] = 0
-        # The gripper's collision meshes collide by their hulls, and have sixty thousand faces.
-        self._options.flags[mujoco.mjtVisFlag.mjVIS_CONVEXHULL] = 1
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
         if lowpoly:

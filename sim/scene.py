@@ -78,7 +78,11 @@ def add_table(spec: mujoco.MjSpec, *, shadows: bool) -> None:
         width=64,
         height=384,
     )
-    spec.visual.quality.offsamples = 4 if shadows else 0
+    quality = spec.visual.quality
+    quality.offsamples = 4 if shadows else 0
+    if not shadows:
+        # Round things with a third of the faces draw twice as fast.
+        quality.numslices, quality.numstacks, quality.numquads = 14, 8, 2
     spec.visual.global_.offwidth, spec.visual.global_.offheight = 1280, 960
     # Depth has its precision near the near plane; nothing is nearer to a camera than 2 cm.
     spec.stat.extent = 2.0

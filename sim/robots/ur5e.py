@@ -35,6 +35,8 @@ MAX_VELOCITY = np.pi
 """Bound of every joint of the arm, as the data sheet has it [rad/s]."""
 HOME = np.array([-1.0, -1.0, 1.0, -1.0, -1.0, 0.0]) * np.pi / 2
 """Arm joints with the tool pointing down in front of the base [rad]."""
+COLLISION_GROUP = 4
+"""Group of geoms that collide and are never shown."""
 TCP_SITE = "tcp"
 """The tool centre point: between the finger tips of the 2F-85 (its site `pinch`)."""
 
@@ -99,6 +101,24 @@ def _simplify_fingers(gripper: mujoco.MjSpec) -> None:
                 geom.contype = geom.conaffinity = 0
 
 
+def _show_boxes(gripper: mujoco.MjSpec) -> None:
+    """Show a box for each mesh that only collides: its hull has thousands of faces to draw."""
+    for body in gripper.bodies:
+        for geom in [geom for geom in body.geoms if geom.meshname and not _is_visual(geom)]:
+            body.add_geom(
+                type=mujoco.mjtGeom.mjGEOM_BOX,
+                meshname=geom.meshname,
+                pos=geom.pos,
+                quat=geom.quat,
+                rgba=geom.rgba,
+                group=geom.group,
+                contype=0,
+                conaffinity=0,
+                mass=0,
+            )
+            geom.group = COLLISION_GROUP
+
+
 def build(*, lowpoly: bool = True) -> mujoco.MjSpec:
     """The robot, standing at the world's origin and looking along +x, as an editable model."""
     spec = _arm(lowpoly=lowpoly)
@@ -118,6 +138,7 @@ def build(*, lowpoly: bool = True) -> mujoco.MjSpec:
         if not _is_visual(geom):
             geom.rgba = (0.25, 0.27, 0.30, 1.0)
     _simplify_fingers(gripper)
+    _show_boxes(gripper)
     # On the palm, beside the fingers, looking at what is between them.
     eye, target = np.array([0.075, 0, 0.03]), np.array([0.0, 0, 0.145])
     gripper.body("base").add_camera(
