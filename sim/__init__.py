@@ -33,7 +33,7 @@ for _name, _task in TASKS.items():
     )
 
 
-def make(task: str, **options: Any) -> TabletopEnv:
+def make(task: str, **options: Any) -> Any:
     """An environment of a task.
 
     Args:

@@ -7,6 +7,7 @@ person looks at may have meshes and shadows: `lowpoly=False`.
 import importlib
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 import mujoco
@@ -74,6 +75,7 @@ class Renderer:
             )
         self._model = model
         self._rect = mujoco.MjrRect(0, 0, width, height)
+        self._gl: Any = None
         self._gl, self._context = _contexts(model, width, height)
         self._scene = mujoco.MjvScene(model, maxgeom=1000)
         self._options = mujoco.MjvOption()
@@ -125,6 +127,16 @@ class Renderer:
         mujoco.mjr_render(self._rect, self._scene, self._context)
 
     def close(self) -> None:
-        """Free the context."""
-        self._context.free()
-        self._gl.free()
+        """Free the context. Nothing can be drawn afterwards."""
+        gl, self._gl = self._gl, None
+        if gl is not None:
+            # What is freed belongs to the context that is current.
+            gl.make_current()
+            self._context.free()
+            gl.free()
+
+    def __del__(self) -> None:
+        """Free the context of one that was never closed."""
+        # At the end of the interpreter OpenGL may be gone already.
+        with suppress(Exception):
+            self.close()

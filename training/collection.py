@@ -20,6 +20,7 @@ from rich.progress import Progress
 from bridle import sim
 from bridle.training.demonstrations import (
     DemonstrationWriter,
+    KeySpec,
     create_or_resume,
     known_key,
 )
@@ -228,17 +229,26 @@ def _episodes(config: CollectConfig, first: int) -> Generator[Episode]:
         pool.close()
 
 
+def _spec(key: str, value: NDArray[np.generic], meanings: Mapping[str, Any]) -> KeySpec:
+    """What a key is: as the environment says, or as it is throughout Bridle."""
+    if key in meanings:
+        meaning = meanings[key]
+        return KeySpec(value.shape, str(value.dtype), meaning.unit, meaning.text)
+    return known_key(key, value.shape)
+
+
 def _open(config: CollectConfig, instructions: Sequence[str]) -> DemonstrationWriter:
     """The set, created or continued; its keys are those of a short first episode."""
     env = sim.make(config.task, **config.environment_options())
     try:
         observation, _ = env.reset(seed=config.first_seed)
-        keys = {key: known_key(key, value.shape) for key, value in observation.items()}
-        size = env.action_space.shape
+        meanings = getattr(env, "meanings", {})
+        keys = {key: _spec(key, value, meanings) for key, value in observation.items()}
+        action = np.zeros(env.action_space.shape, np.float32)
+        keys["action"] = _spec("action", action, meanings)
         robot, rate = getattr(env, "robot", "simulated"), 1 / env.control_dt
     finally:
         env.close()
-    keys["action"] = known_key("action", size)
     for key in (
         "reward", "cost", "instruction_id", "goal_id", "intervention", "timestamp",
     ):  # fmt: skip

@@ -19,6 +19,8 @@ from bridle.training.exceptions import TrainingError
 
 FIRST_SEED = 500
 """Evaluation seeds start here; demonstrations are drawn from 10 000 on."""
+AT_ONCE = 25
+"""Episodes in lockstep: more would gain little, and some suites' environments are large."""
 
 
 class ChunkPolicy(Protocol):
@@ -148,23 +150,29 @@ def evaluate(
     if episodes < 1:
         raise TrainingError(f"episodes must be at least 1, got {episodes}")
     began = time.monotonic()
-    runs = [_Episode(sim.make(task), first_seed + i, policy) for i in range(episodes)]
-    _check_fits(policy, task, runs[0])
+    results: list[EpisodeResult] = []
     with Progress() as progress:
         bar = progress.add_task("evaluating", total=episodes)
-        while active := [run for run in runs if not run.done]:
-            _advance(active, policy)
-            progress.update(bar, completed=sum(run.done for run in runs))
-    successes = sum(run.success for run in runs)
+        for first in range(0, episodes, AT_ONCE):
+            seeds = range(first_seed + first, first_seed + min(first + AT_ONCE, episodes))
+            runs = [_Episode(sim.make(task), seed, policy) for seed in seeds]
+            _check_fits(policy, task, runs[0])
+            while active := [run for run in runs if not run.done]:
+                _advance(active, policy)
+                progress.update(bar, completed=first + sum(run.done for run in runs))
+            results += [EpisodeResult(run.seed, run.success, run.steps) for run in runs]
+            for run in runs:
+                run.env.close()
+    successes = sum(result.success for result in results)
     return Evaluation(
         task=task,
         episodes=episodes,
         successes=successes,
         success_rate=successes / episodes,
         success_interval=wilson_interval(successes, episodes),
-        mean_steps=float(np.mean([run.steps for run in runs])),
+        mean_steps=float(np.mean([result.steps for result in results])),
         seconds=time.monotonic() - began,
-        per_episode=tuple(EpisodeResult(run.seed, run.success, run.steps) for run in runs),
+        per_episode=tuple(results),
     )
 
 

@@ -4,7 +4,7 @@ AdamW, cosine schedule, exponentially averaged weights. All randomness is a func
 the step number, so that a saved run continues bit for bit (on the CPU).
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any, cast
 
 import numpy as np
@@ -24,6 +24,12 @@ from bridle.training.exceptions import TrainingError
 from bridle.training.presets import DIFFERENCES, STATE_KEYS
 
 
+def _relative_key(data: DemonstrationSet, keys: Container[str]) -> str | None:
+    """What actions are predicted relative to: the joints, if it is joints that are commanded."""
+    radians = data.attributes is not None and data.attributes.keys["action"].unit == "rad"
+    return "joint_position" if radians and "joint_position" in keys else None
+
+
 def policy_config(config: TrainConfig, data: DemonstrationSet) -> PolicyConfig:
     """The policy that fits a demonstration set.
 
@@ -36,7 +42,7 @@ def policy_config(config: TrainConfig, data: DemonstrationSet) -> PolicyConfig:
     return PolicyConfig(
         encoder=StateEncoderConfig(keys, DIFFERENCES.get(data.task, ()), config.n_obs_steps),
         action_size=data.arrays["action"].shape[1],
-        relative_key="joint_position" if "joint_position" in keys else None,
+        relative_key=_relative_key(data, keys),
         horizon=config.horizon,
         n_action_steps=config.n_action_steps,
         network=MLPConfig(config.width, config.blocks),

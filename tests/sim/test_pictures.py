@@ -114,3 +114,11 @@ def test_full_visuals_show_meshes_and_shadows(made):
 def test_cameras_that_do_not_exist_are_named(made):
     with pytest.raises(sim.SimulationError, match="there is no camera 'back'"):
         made().render_camera("back")
+
+
+def test_closing_one_environment_leaves_the_pictures_of_another(made):
+    first, second = made(), made()
+    before = second.render()
+    first.render()
+    first.close()
+    np.testing.assert_array_equal(second.render(), before)
