@@ -3,11 +3,12 @@
 docs/demonstrations.md describes the format.
 """
 
+from bridle.training.demonstrations.attributes import Attributes
 from bridle.training.demonstrations.digest import ContentDigest
 from bridle.training.demonstrations.loading import DemonstrationSet, load, split_by_episode
+from bridle.training.demonstrations.resuming import create_or_resume
 from bridle.training.demonstrations.schema import (
     KNOWN_KEYS,
-    Attributes,
     DemonstrationError,
     KeySpec,
     known_key,
@@ -24,6 +25,7 @@ __all__ = [
     "DemonstrationWriter",
     "KeySpec",
     "Problem",
+    "create_or_resume",
     "known_key",
     "load",
     "split_by_episode",

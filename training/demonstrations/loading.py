@@ -1,25 +1,29 @@
-"""A demonstration set in memory."""
+"""A demonstration set in memory, or mapped into it."""
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bridle.training.demonstrations.attributes import Attributes
+from bridle.training.demonstrations.cache import mapped
 from bridle.training.demonstrations.digest import ContentDigest
-from bridle.training.demonstrations.schema import Array, Attributes, DemonstrationError
-from bridle.training.demonstrations.storage import opened
+from bridle.training.demonstrations.files import StoredFiles
+from bridle.training.demonstrations.schema import Array, DemonstrationError
+from bridle.training.demonstrations.storage import opened_sound
 
 UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class DemonstrationSet:
-    """Episodes in RAM. Arrays are read-only."""
+    """Episodes in RAM or mapped files. Arrays are read-only."""
 
     arrays: Mapping[str, Array]
     """Key to rows (n_steps, ...), all episodes one after the other."""
@@ -27,6 +31,10 @@ class DemonstrationSet:
     """Index after the last row of each episode (n_episodes,)."""
     attributes: Attributes | None
     """None for a set that Bridle did not write: robot, rate and units are unknown."""
+    episode_values: Mapping[str, Array] = field(default_factory=dict)
+    """Per-episode columns, such as the seed of each episode: name to values (n_episodes,)."""
+    known_digest: str | None = None
+    """The digest, if it is known already."""
 
     @property
     def n_episodes(self) -> int:
@@ -61,7 +69,9 @@ class DemonstrationSet:
     @cached_property
     def digest(self) -> str:
         """`ContentDigest` of the keys that were loaded."""
-        digest = ContentDigest(self.attributes, self.episode_ends)
+        if self.known_digest is not None:
+            return self.known_digest
+        digest = ContentDigest(self.attributes, self.episode_ends, self.episode_values)
         for key in sorted(self.arrays):
             rows = self.arrays[key]
             digest.key(key, rows.dtype, rows.shape)
@@ -81,43 +91,64 @@ class DemonstrationSet:
         return {key: rows[start:stop] for key, rows in self.arrays.items()}
 
 
-def load(path: Path, keys: Sequence[str] | None = None) -> DemonstrationSet:
-    """Read a set into RAM: Bridle's own, or one of diffusion_policy.
+def load(
+    path: Path | str,
+    keys: Sequence[str] | None = None,
+    memory: Literal["ram", "memmap"] = "ram",
+    cache: Path | None = None,
+) -> DemonstrationSet:
+    """Read a set, Bridle's own or one of diffusion_policy.
 
     Args:
-        path: zarr folder, or a zip of one.
+        path: zarr folder, or a zip of one; a path or a URL.
         keys: what to read; None reads everything.
+        memory: "ram" holds all rows; "memmap" writes them to `.npy` files once and maps those, for
+            sets that are larger than the memory.
+        cache: folder for those files; None takes `<path>.cache`.
 
     Raises:
-        DemonstrationError: the set is damaged or lacks a key. Values are not checked here:
-            `validate` does.
+        DemonstrationError: the set is damaged or lacks a key, or does not fit into the memory.
+            Values are not checked here: `validate` does.
 
     Warns:
         UserWarning: with every note about the set, such as attributes that are missing.
     """
-    with opened(path) as (stored, problems):
-        for problem in problems:
-            if problem.severity == "error":
-                raise DemonstrationError(f"{path}: {problem}")
-        assert stored is not None
+    if memory not in ("ram", "memmap"):
+        raise DemonstrationError(f"memory must be ram or memmap, got {memory!r}")
+    # Before the set is opened: what changes in between makes the cache look old, not new.
+    fingerprint = _fingerprint(path) if memory == "memmap" else ""
+    with opened_sound(path) as (stored, problems):
         for problem in problems:
             warnings.warn(f"{path}: {problem}", stacklevel=2)
-        wanted = tuple(stored.arrays) if keys is None else tuple(keys)
+        wanted = tuple(stored.arrays) if keys is None else tuple(dict.fromkeys(keys))
         unknown = [key for key in wanted if key not in stored.arrays]
         if unknown:
             raise DemonstrationError(
                 f"{path} has no {', '.join(unknown)}; it has {', '.join(stored.arrays)}"
             )
-        arrays = {}
-        for key in wanted:
-            try:
-                arrays[key] = stored.read(key, 0, stored.n_steps)
-            except DemonstrationError as error:
-                raise DemonstrationError(f"{path}: {error}") from error
+        digest = None
+        try:
+            if memory == "memmap":
+                arrays, digest = mapped(stored, fingerprint, wanted, cache)
+            else:
+                arrays = {key: stored.read(key, 0, stored.n_steps) for key in wanted}
+        except DemonstrationError as error:
+            raise DemonstrationError(f"{path}: {error}") from error
+        values = dict(stored.episode_values)
         ends = stored.episode_ends
-        for array in (ends, *arrays.values()):
+        for array in (ends, *arrays.values(), *values.values()):
             array.flags.writeable = False
-        return DemonstrationSet(MappingProxyType(arrays), ends, stored.attributes)
+        return DemonstrationSet(
+            MappingProxyType(arrays), ends, stored.attributes, MappingProxyType(values), digest
+        )
+
+
+def _fingerprint(path: Path | str) -> str:
+    files = StoredFiles(path)
+    try:
+        return files.fingerprint()
+    finally:
+        files.close()
 
 
 def split_by_episode(

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from bridle.training.demonstrations.digest import ContentDigest
+from bridle.training.demonstrations.moments import Moments
+from bridle.training.demonstrations.progress import Progress, silent
 from bridle.training.demonstrations.schema import DemonstrationError
-from bridle.training.demonstrations.storage import StoredSet, opened
+from bridle.training.demonstrations.storage import StoredSet, opened_sound
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class Summary:
     digest: str
     keys: dict[str, KeySummary]
     instructions: tuple[str, ...]
+    source: dict[str, Any]
+    """Where the set came from."""
+    episode_keys: dict[str, str]
+    """Per-episode columns: name to dtype."""
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -53,23 +59,22 @@ class Summary:
         return asdict(self)
 
 
-def info(path: Path) -> Summary:
-    """Summarise a set (zarr folder or zip), one chunk in memory at a time.
+def info(path: Path | str, progress: Progress = silent) -> Summary:
+    """Summarise a set (zarr folder or zip, path or URL), one chunk in memory at a time.
 
     Raises:
         DemonstrationError: the set is damaged.
     """
-    with opened(path) as (stored, problems):
-        for problem in problems:
-            if problem.severity == "error":
-                raise DemonstrationError(f"{path}: {problem}")
-        assert stored is not None
+    with opened_sound(path) as (stored, problems):
         attributes = stored.attributes
-        digest = ContentDigest(attributes, stored.episode_ends)
-        try:
-            keys = {key: _summarise(stored, key, digest) for key in sorted(stored.arrays)}
-        except DemonstrationError as error:
-            raise DemonstrationError(f"{path}: {error}") from error
+        digest = ContentDigest(attributes, stored.episode_ends, stored.episode_values)
+        keys = {}
+        for i, key in enumerate(sorted(stored.arrays)):
+            progress(f"reading {key}", i, len(stored.arrays))
+            try:
+                keys[key] = _summarise(stored, key, digest)
+            except DemonstrationError as error:
+                raise DemonstrationError(f"{path}: {error}") from error
         lengths = np.diff(stored.episode_ends, prepend=0)
         return Summary(
             path=str(path),
@@ -85,30 +90,25 @@ def info(path: Path) -> Summary:
             digest=digest.hexdigest(),
             keys=keys,
             instructions=attributes.instructions if attributes else (),
+            source=dict(attributes.source) if attributes else {},
+            episode_keys=dict(attributes.episode_keys) if attributes else {},
             notes=tuple(str(problem) for problem in problems),
         )
 
 
 def _summarise(stored: StoredSet, key: str, digest: ContentDigest) -> KeySummary:
-    """Statistics in one pass, blocks joined by the rule of Chan, Golub and LeVeque (1983)."""
     array = stored.arrays[key]
     shape = tuple(array.shape[1:])
     digest.key(key, array.dtype, (stored.n_steps, *shape))
-    low, high, count, mean, squares = np.inf, -np.inf, 0, 0.0, 0.0
+    moments = Moments(1)
     for start, stop in stored.row_ranges(key):
         rows = stored.read(key, start, stop)
         digest.rows(rows)
-        values = rows.astype(np.float64)
-        low, high = min(low, float(values.min())), max(high, float(values.max()))
-        step = float(values.mean()) - mean
-        total = count + values.size
-        squares += float(values.var()) * values.size + step**2 * count * values.size / total
-        mean += step * values.size / total
-        count = total
+        moments.add(rows.reshape(-1, 1))
     spec = stored.attributes.keys.get(key) if stored.attributes else None
     # JSON has no NaN and no infinity.
     numbers = [
-        float(x) if count and np.isfinite(x) else None
-        for x in (low, high, mean, np.sqrt(squares / max(count, 1)))
+        float(x[0]) if np.isfinite(x[0]) else None
+        for x in (moments.minimum, moments.maximum, moments.mean, moments.std)
     ]
     return KeySummary(shape, str(array.dtype), spec.unit if spec else None, *numbers)

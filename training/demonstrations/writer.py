@@ -1,82 +1,27 @@
 """Recording: episodes are appended to a set one by one, each as a whole or not at all.
 
-Every file is replaced by a rename, in this order: chunks of all keys, lengths of all keys, chunk of
-`episode_ends`, length of `episode_ends`. The last rename is the commit. A writer that is killed
-before it leaves rows that no episode claims; the next append overwrites them.
+Every file is replaced by a rename, in this order: chunks of all keys, chunks of the per-episode
+columns, lengths of all of them, chunk of `episode_ends`, length of `episode_ends`. The last rename
+is the commit. A writer that is killed before it leaves rows that no episode claims; the next
+append overwrites them.
 """
 
-import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numcodecs
 import numpy as np
-import zarr
 
+from bridle.training.demonstrations.attributes import CHECKSUMS, ENDS, Attributes
+from bridle.training.demonstrations.checks import EpisodeCheck, checksum, episode_row
+from bridle.training.demonstrations.columns import Column
+from bridle.training.demonstrations.layout import PARTIAL, create_group
 from bridle.training.demonstrations.lock import WriteLock
-from bridle.training.demonstrations.schema import (
-    Array,
-    Attributes,
-    DemonstrationError,
-    KeySpec,
-    first_not_increasing,
-    first_out_of_range,
-)
-from bridle.training.demonstrations.storage import ENDS, opened
-
-STATE_CHUNK, IMAGE_CHUNK = 1000, 16
-"""Time steps per chunk; 16 frames are a usual horizon and read 5 times faster than single ones."""
-_PARTIAL = ".partial"
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + _PARTIAL)
-    partial.write_bytes(content)
-    partial.replace(path)
-
-
-class _Column:
-    """One array on disk that grows at its end.
-
-    zarr's own resize and write cost 2 ms per key and episode; this is a fifth of it, and the order
-    of the renames is ours to choose.
-    """
-
-    def __init__(self, folder: Path, n_rows: int, tail: Array) -> None:
-        """Continue after `n_rows` rows; `tail` are those of a last, partly filled chunk."""
-        self.folder = folder
-        self.n_rows = n_rows
-        self._tail = self._next_tail = tail
-        self._meta: dict[str, Any] = json.loads((folder / ".zarray").read_text())
-        self._chunk = int(self._meta["chunks"][0])
-        compressor = self._meta["compressor"]
-        self._codec = numcodecs.get_codec(compressor) if compressor else None
-
-    def write(self, rows: Array) -> None:
-        """Write rows (T, ...) after the committed ones, without committing them."""
-        block = np.concatenate([self._tail, rows])
-        first = self.n_rows // self._chunk
-        for i in range(0, len(block), self._chunk):
-            part = block[i : i + self._chunk]
-            chunk = np.zeros((self._chunk, *block.shape[1:]), block.dtype)
-            chunk[: len(part)] = part
-            name = ".".join([str(first + i // self._chunk), *["0"] * (block.ndim - 1)])
-            _replace(
-                self.folder / name, self._codec.encode(chunk) if self._codec else chunk.tobytes()
-            )
-        self._next_tail = block[len(block) - len(block) % self._chunk :].copy()
-
-    def set_length(self, n_rows: int) -> None:
-        """Write the length of the array."""
-        self._meta["shape"][0] = n_rows
-        _replace(self.folder / ".zarray", json.dumps(self._meta, indent=2).encode())
-
-    def commit(self, n_rows: int) -> None:
-        """Take the rows last written as committed."""
-        self.n_rows, self._tail = n_rows, self._next_tail
+from bridle.training.demonstrations.schema import Array, DemonstrationError, KeySpec
+from bridle.training.demonstrations.storage import StoredSet, opened_sound
 
 
 class DemonstrationWriter:
@@ -87,25 +32,27 @@ class DemonstrationWriter:
     """
 
     def __init__(self, path: Path, lock: WriteLock) -> None:
-        """Use `create` or `open`."""
+        """Use `create`, `open` or `create_or_resume`."""
         self.path = path
         self._lock = lock
-        with opened(path) as (stored, problems):
-            for problem in problems:
-                if problem.severity == "error":
-                    raise DemonstrationError(f"{path}: {problem}")
-            if stored is None or stored.attributes is None:
+        with opened_sound(path) as (stored, _):
+            if stored.attributes is None:
                 raise DemonstrationError(f"{path} was not written by Bridle; convert it first")
             self.attributes = stored.attributes
-            n_steps = stored.n_steps
-            self._columns = {
-                key: _Column(path / "data" / key, n_steps, _tail(stored.arrays[key], n_steps))
-                for key in self.attributes.keys
+            self._data = {
+                key: Column(path / "data" / key, stored.n_steps, _tail(stored, key))
+                for key in sorted(self.attributes.keys)
             }
-            ends = stored.episode_ends
-            whole = len(ends) - len(ends) % STATE_CHUNK
-            self._ends = _Column(path / ENDS, len(ends), ends[whole:])
-        for partial in path.rglob(f"*{_PARTIAL}"):
+            meta: dict[str, Array] = dict(stored.episode_values)
+            if stored.checksums is not None:
+                meta[CHECKSUMS] = stored.checksums
+            n = stored.n_episodes
+            self._meta = {name: Column(path / "meta" / name, n, meta[name]) for name in meta}
+            self._ends = Column(path / "meta" / ENDS, n, stored.episode_ends)
+            self._values = {
+                name: list(stored.episode_values[name]) for name in stored.episode_values
+            }
+        for partial in path.rglob(f"*{PARTIAL}"):
             partial.unlink()
 
     @classmethod
@@ -118,6 +65,8 @@ class DemonstrationWriter:
         control_rate: float,
         keys: Mapping[str, KeySpec],
         instructions: Sequence[str],
+        source: Mapping[str, Any] | None = None,
+        episode_keys: Mapping[str, str] | None = None,
     ) -> Self:
         """Start a new set.
 
@@ -128,19 +77,36 @@ class DemonstrationWriter:
             control_rate: time steps per second [Hz].
             keys: what every episode must hold; `known_key` gives Bridle's own.
             instructions: sentences that `instruction_id` indexes; they cannot change later.
+            source: where the set comes from, a JSON object such as {"command": ..., "seed": 0}.
+            episode_keys: values that every episode brings once, name to dtype: {"seed": "int64"}.
 
         Raises:
             DemonstrationError: a value is wrong, the path exists, or someone else writes there.
         """
-        attributes = Attributes(robot, task, control_rate, dict(keys), tuple(instructions))
+        return cls.create_with(
+            path,
+            Attributes(
+                robot,
+                task,
+                control_rate,
+                dict(keys),
+                tuple(instructions),
+                {} if source is None else source,
+                {} if episode_keys is None else episode_keys,
+            ),
+        )
+
+    @classmethod
+    def create_with(cls, path: Path, attributes: Attributes) -> Self:
+        """Start a new set; see `create`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = WriteLock(path)
         try:
             if path.exists():
                 raise DemonstrationError(f"{path} exists; open it to append, or choose another")
-            partial = path.with_name(path.name + _PARTIAL)
+            partial = path.with_name(path.name + PARTIAL)
             shutil.rmtree(partial, ignore_errors=True)
-            _create_group(partial, attributes)
+            create_group(partial, attributes)
             partial.rename(path)
             return cls(path, lock)
         except BaseException:
@@ -173,64 +139,101 @@ class DemonstrationWriter:
     @property
     def n_steps(self) -> int:
         """Committed time steps."""
-        return self._columns["action"].n_rows
+        return self._data["action"].n_rows
 
-    def append(self, episode: Mapping[str, Array]) -> None:
+    def episode_values(self, name: str) -> Array:
+        """Committed values (n_episodes,) of a per-episode column, such as the seeds already done.
+
+        Raises:
+            DemonstrationError: the set has no such column.
+        """
+        if name not in self._values:
+            has = ", ".join(self._values) or "none"
+            raise DemonstrationError(f"{self.path} has no episode key {name!r}; it has {has}")
+        return np.array(self._values[name], self.attributes.episode_keys[name])
+
+    def append(
+        self, episode: Mapping[str, Array], values: Mapping[str, float] | None = None
+    ) -> None:
         """Commit one episode.
 
         Args:
             episode: every key of the set, rows (T, *shape) of its dtype, all of one T >= 1.
+            values: one number for each of the set's `episode_keys`.
 
         Raises:
             DemonstrationError: naming key, episode, row, what was expected and got. Nothing of
                 the episode is stored then, and the next one can be appended.
         """
-        self._check(episode)
-        n_steps = self.n_steps + len(episode["action"])
-        for key, column in self._columns.items():
-            column.write(episode[key])
-        for column in self._columns.values():
-            column.set_length(n_steps)
-        self._ends.write(np.array([n_steps], np.int64))
-        self._ends.set_length(self.n_episodes + 1)
-        for column in self._columns.values():
-            column.commit(n_steps)
-        self._ends.commit(self.n_episodes + 1)
+        self.append_blocks([episode], values)
 
-    def _check(self, episode: Mapping[str, Array]) -> None:
+    def append_blocks(
+        self,
+        blocks: Iterable[Mapping[str, Array]],
+        values: Mapping[str, float] | None = None,
+    ) -> None:
+        """Commit one episode that comes in consecutive blocks of rows, one in memory at a time.
+
+        Args:
+            blocks: each as in `append`, with rows (t, *shape) of one t >= 1.
+            values: one number for each of the set's `episode_keys`.
+
+        Raises:
+            DemonstrationError: as in `append`. Whatever `blocks` raises passes through. Nothing is
+                committed then, and the next episode can be appended.
+        """
         where = f"episode {self.n_episodes}"
         if self._lock.released:
             raise DemonstrationError(f"{self.path}: the writer is closed")
-        missing = sorted(self.attributes.keys.keys() - episode.keys())
-        extra = sorted(episode.keys() - self.attributes.keys.keys())
-        if missing or extra:
-            raise DemonstrationError(
-                f"{where}: expected the keys {', '.join(sorted(self.attributes.keys))}; "
-                f"missing {', '.join(missing) or 'none'}, unknown {', '.join(extra) or 'none'}"
-            )
-        for key, spec in self.attributes.keys.items():
-            spec.check(f"data/{key}, {where}", episode[key])
-        lengths = {key: len(rows) for key, rows in episode.items()}
-        if len(set(lengths.values())) != 1 or 0 in lengths.values():
-            raise DemonstrationError(
-                f"{where}: expected one length of at least 1 for all keys, got {lengths}"
-            )
-        if "timestamp" in episode:
-            row = first_not_increasing(episode["timestamp"])
-            if row is not None:
-                before, now = episode["timestamp"][row - 1 : row + 1].tolist()
-                raise DemonstrationError(
-                    f"data/timestamp, {where}, row {row}: "
-                    f"expected more than {before} s, got {now} s"
-                )
-        if "instruction_id" in episode:
-            count = len(self.attributes.instructions)
-            row = first_out_of_range(episode["instruction_id"], count)
-            if row is not None:
-                raise DemonstrationError(
-                    f"data/instruction_id, {where}, row {row}: expected one of the {count} "
-                    f"instructions (0 to {count - 1}), got {episode['instruction_id'][row]}"
-                )
+        row = episode_row(self.attributes, values, where)
+        check = EpisodeCheck(self.attributes, where)
+        sums = dict.fromkeys(self._data, 0)
+        try:
+            for block in blocks:
+                check.block(block)
+                for key, column in self._data.items():
+                    column.add(block[key])
+                    sums[key] = checksum(block[key], sums[key])
+            check.end()
+            if CHECKSUMS in self._meta:
+                row[CHECKSUMS] = np.array([list(sums.values())], np.uint32)
+            self._commit(row, self.n_steps + check.n_rows)
+        except BaseException:
+            self._recover(row)
+            raise
+        self._count(row)
+
+    def _commit(self, row: Mapping[str, Array], n_steps: int) -> None:
+        for column in self._data.values():
+            column.flush()
+        for name, column in self._meta.items():
+            column.add(row[name])
+            column.flush()
+        for column in chain(self._data.values(), self._meta.values()):
+            column.write_length()
+        self._ends.add(np.array([n_steps], np.int64))
+        self._ends.flush()
+        self._ends.write_length()
+
+    def _count(self, row: Mapping[str, Array]) -> None:
+        for column in self._columns():
+            column.commit()
+        for name, values in self._values.items():
+            values.append(row[name][0])
+
+    def _recover(self, row: Mapping[str, Array]) -> None:
+        # An interrupt may come between the commit and our counting it.
+        if self._ends.stored_length() > self._ends.n_rows:
+            self._count(row)
+            return
+        for column in self._columns():
+            column.discard()
+
+    def _columns(self) -> Iterable[Column]:
+        return chain(self._data.values(), self._meta.values(), [self._ends])
+
+    def finish(self) -> None:
+        """Say that nothing more comes. A folder is complete as it is; see `StagedWriter`."""
 
     def close(self) -> None:
         """Let others write. Everything appended is committed already."""
@@ -245,28 +248,14 @@ class DemonstrationWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        try:
+            if error is None:
+                self.finish()
+        finally:
+            self.close()
 
 
-def _create_group(path: Path, attributes: Attributes) -> None:
-    group = zarr.create_group(path, zarr_format=2, attributes=attributes.to_json())
-    blosc = numcodecs.Blosc("lz4", shuffle=numcodecs.Blosc.SHUFFLE)
-    for key, spec in attributes.keys.items():
-        steps = IMAGE_CHUNK if len(spec.shape) == 3 else STATE_CHUNK
-        group.create_array(
-            f"data/{key}",
-            shape=(0, *spec.shape),
-            chunks=(steps, *spec.shape),
-            dtype=spec.dtype,
-            compressors=blosc,
-            fill_value=0,
-        )
-    # Without compression: 8 bytes per episode, and readable with any tool.
-    group.create_array(
-        ENDS, shape=(0,), chunks=(STATE_CHUNK,), dtype="int64", compressors=None, fill_value=0
-    )
-
-
-def _tail(array: "zarr.Array[Any]", n_rows: int) -> Array:
+def _tail(stored: StoredSet, key: str) -> Array:
     """Committed rows of the last, partly filled chunk."""
-    return np.asarray(array[n_rows - n_rows % array.chunks[0] : n_rows])
+    array = stored.arrays[key]
+    return array.read(stored.n_steps - stored.n_steps % array.chunks[0], stored.n_steps)

@@ -1,5 +1,6 @@
 """Say what is in a demonstration set: its size, its keys with their ranges, its sentences."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from tyro.conf import Positional
 
 from bridle.cli import write_json
 from bridle.commands import parse
+from bridle.commands.data import progress_bar
 from bridle.training.demonstrations.summary import info
 
 
@@ -17,8 +19,8 @@ from bridle.training.demonstrations.summary import info
 class Options:
     """Options of `bridle data info`."""
 
-    path: Positional[Path]
-    """Demonstration set: a zarr folder or a .zip of one."""
+    path: Positional[str]
+    """Demonstration set: a zarr folder or a .zip of one; a path or a URL."""
     json: Path | None = None
     """Write the result here."""
 
@@ -26,7 +28,8 @@ class Options:
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     options = parse(Options, "data info", arguments, __doc__)
-    summary = info(options.path)
+    with progress_bar() as progress:
+        summary = info(options.path, progress)
     console = Console()
     console.print(
         f"{summary.path}: {summary.episodes} episodes of {summary.shortest} to {summary.longest} "
@@ -53,9 +56,14 @@ def main(arguments: Sequence[str]) -> int:
         )
     console.print(table)
     for i, sentence in enumerate(summary.instructions):
-        console.print(f"instruction {i}: {sentence}", highlight=False)
+        console.print(f"instruction {i}: {sentence}", highlight=False, markup=False)
+    if summary.episode_keys:
+        columns = ", ".join(f"{name} ({dtype})" for name, dtype in summary.episode_keys.items())
+        console.print(f"for every episode: {columns}", highlight=False)
+    if summary.source:
+        console.print(f"source: {json.dumps(summary.source)}", highlight=False, markup=False)
     for note in summary.notes:
-        console.print(note, highlight=False)
+        console.print(note, highlight=False, markup=False)
     console.print(f"digest {summary.digest}", highlight=False)
     write_json(options.json, summary)
     return 0

@@ -8,6 +8,7 @@ from tyro.conf import Positional
 
 from bridle.cli import write_json
 from bridle.commands import parse
+from bridle.commands.data import progress_bar
 from bridle.training.demonstrations.validation import validate
 
 
@@ -15,8 +16,8 @@ from bridle.training.demonstrations.validation import validate
 class Options:
     """Options of `bridle data validate`."""
 
-    path: Positional[Path]
-    """Demonstration set: a zarr folder or a .zip of one."""
+    path: Positional[str]
+    """Demonstration set: a zarr folder or a .zip of one; a path or a URL."""
     json: Path | None = None
     """Write the result here."""
 
@@ -24,7 +25,8 @@ class Options:
 def main(arguments: Sequence[str]) -> int:
     """Run the command; exit status 1 when it finds damage."""
     options = parse(Options, "data validate", arguments, __doc__)
-    problems = validate(options.path)
+    with progress_bar() as progress:
+        problems = validate(options.path, progress)
     for problem in problems:
         print(f"{options.path}: {problem}")
     errors = sum(problem.severity == "error" for problem in problems)
