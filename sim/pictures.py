@@ -32,11 +32,13 @@ class Pictures:
             )
         return self._renderers[width, height]
 
-    def spaces(self) -> dict[str, spaces.Box]:
+    def spaces(self) -> dict[str, spaces.Space[Any]]:
         """The keys that `observe` gives."""
         options = self._options
         size = (options.image_height, options.image_width)
-        given = {f"camera_{c}": spaces.Box(0, 255, (*size, 3), np.uint8) for c in options.cameras}
+        given: dict[str, spaces.Space[Any]] = {
+            f"camera_{c}": spaces.Box(0, 255, (*size, 3), np.uint8) for c in options.cameras
+        }
         if options.depth:
             given |= {
                 f"depth_{c}": spaces.Box(0, np.inf, size, np.float32) for c in options.cameras

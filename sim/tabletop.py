@@ -92,6 +92,7 @@ class TabletopEnv(gym.Env[Any, NDArray[np.float32]], ABC):
         low, high = self.model.actuator_ctrlrange[self._index.ctrl].T.copy()
         low, high = (x / self._index.control_per_radian for x in (low, high))
         self.action_space = spaces.Box(low.astype(np.float32), high.astype(np.float32))
+        self._lowest, self._highest = low[:6], high[:6]
         sizes = {
             "joint_position": 6,
             "joint_velocity": 6,
@@ -99,10 +100,10 @@ class TabletopEnv(gym.Env[Any, NDArray[np.float32]], ABC):
             "tcp_pose": 9,
             "object_state": self.n_object_state,
         }
-        self.observation_space = spaces.Dict(
-            {key: spaces.Box(-np.inf, np.inf, (n,), np.float32) for key, n in sizes.items()}
-            | self._pictures.spaces()
-        )
+        state: dict[str, spaces.Space[Any]] = {
+            key: spaces.Box(-np.inf, np.inf, (n,), np.float32) for key, n in sizes.items()
+        }
+        self.observation_space = spaces.Dict(state | self._pictures.spaces())
         self._table = self.model.geom("table").id
         robot = self.model.body("base").id
         self._is_robot = self.model.body_rootid[self.model.geom_bodyid] == robot
@@ -319,8 +320,7 @@ class TabletopEnv(gym.Env[Any, NDArray[np.float32]], ABC):
     def _beyond_limits(self) -> bool:
         """Whether a joint of the arm is past its range or faster than it may be."""
         position, velocity = (x[:6] for x in self.joint_state())
-        low, high = self.action_space.low[:6], self.action_space.high[:6]
-        outside = (position < low) | (position > high)
+        outside = (position < self._lowest) | (position > self._highest)
         return bool((outside | (np.abs(velocity) > ur5e.MAX_VELOCITY)).any())
 
     def render(self) -> NDArray[np.uint8]:

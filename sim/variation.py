@@ -52,9 +52,9 @@ class Randomiser:
             body = model.body(name)
             body.mass *= share
             body.inertia *= share
-        share = random.uniform(0.9, 1.1, (model.nu, 1))
-        model.actuator_gainprm *= share
-        model.actuator_biasprm *= share
+        stiffness = random.uniform(0.9, 1.1, (model.nu, 1))
+        model.actuator_gainprm *= stiffness
+        model.actuator_biasprm *= stiffness
         # What follows from masses is computed once, at compilation.
         mujoco.mj_setConst(model, mujoco.MjData(model))
 

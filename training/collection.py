@@ -1,6 +1,7 @@
 """Demonstrations from a task's expert, in parallel, in the order of their seeds."""
 
 import itertools
+import logging
 import os
 import time
 from collections import Counter, deque
@@ -8,7 +9,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
@@ -183,14 +184,18 @@ class _Pool:
         if config.workers == "ray":
             ray = _ray()
             self.size = max(1, int(ray.cluster_resources().get("CPU", 1)))
-            self._submit = ray.remote(demonstrate).remote
+            self._submit: Callable[..., Any] = ray.remote(demonstrate).remote
             self.result: Callable[[Any], Episode] = ray.get
         else:
             self.size = config.workers or os.cpu_count() or 1
             # Workers start from a clean interpreter: a forked one inherits locks of threads.
             self._pool = ProcessPoolExecutor(self.size, get_context("spawn"))
-            self._submit = partial(self._pool.submit, demonstrate)
+            self._submit = self._submit_here
             self.result = lambda future: future.result()
+
+    def _submit_here(self, *arguments: Any) -> Any:
+        assert self._pool is not None
+        return self._pool.submit(demonstrate, *arguments)
 
     def submit(self, seed: int) -> Any:
         """Begin an episode; `result` gives it."""
@@ -205,13 +210,13 @@ class _Pool:
 def _ray() -> Any:
     """Ray, connected to RAY_ADDRESS or started on this machine."""
     try:
-        import ray
+        ray: Any = import_module("ray")
     except ModuleNotFoundError as error:
         raise TrainingError(
             "--workers ray needs Ray: pip install 'bridle[cluster]', here and on the cluster"
         ) from error
     if not ray.is_initialized():
-        ray.init(logging_level="ERROR", include_dashboard=False, log_to_driver=False)
+        ray.init(logging_level=logging.ERROR, include_dashboard=False, log_to_driver=False)
     return ray
 
 

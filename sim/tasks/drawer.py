@@ -119,7 +119,8 @@ class Drawer(TabletopEnv):
 
     def _handle(self, back: float = 0.0) -> Vector:
         """The handle's middle (3,), `back` metres towards the robot."""
-        return np.array([CLOSED_AT - self._opening() - back, 0, 0]) + HANDLE
+        place: Vector = np.array([CLOSED_AT - self._opening() - back, 0, 0]) + HANDLE
+        return place
 
     def object_state(self) -> Vector:
         """See the class."""
