@@ -38,8 +38,9 @@ INTERFACES: dict[str, tuple[str, Any]] = {
     "joint_trajectory": ("joint_trajectory_controller/joint_trajectory", JointTrajectory),
 }
 """How a robot is commanded -> topic and message."""
-DISCOVERY, FORGET = 1.0, 25.0
-"""Time in which other nodes are discovered, and after which a killed one is forgotten [s]."""
+DISCOVERY, FORGET = 4.0, 25.0
+"""Time in which other nodes are discovered (they announce themselves every 3 s, unless told
+otherwise), and after which a killed one is forgotten [s]."""
 MAX_SPEECH = 4000
 """Characters of a text that are read for stop words in well under a millisecond."""
 SETTLE = 0.5
@@ -243,8 +244,9 @@ class GuardNode(LifecycleNode):
             return
         now = time.monotonic()
         if self._state is None:
-            # A robot that does not listen yet would see the first motion as a jump.
-            if self._commands.get_subscription_count() == 0:
+            # A robot that does not listen yet would see the first motion as a jump; one that
+            # listens to another as well would get two motions in one.
+            if self._commands.get_subscription_count() == 0 or not self._alone:
                 self._heard_since = now
             if now - self._heard_since < SETTLE:
                 return
@@ -274,9 +276,17 @@ class GuardNode(LifecycleNode):
 
     # -- reports -----------------------------------------------------------------------------------
 
+    @property
+    def _alone(self) -> bool:
+        return self.count_publishers(self._commands.topic_name) <= 1
+
     def _watch(self) -> None:
-        if self._state is not None and self.count_publishers(self._commands.topic_name) > 1:
-            self._stop("another node commands this robot")
+        if not self._alone:
+            why = "another node commands this robot"
+            if self._state is None:
+                self.get_logger().warning(f"waiting: {why}", throttle_duration_sec=5.0)
+            else:
+                self._stop(why)
         self._publish_status()
 
     def _publish_status(self) -> None:

@@ -22,6 +22,7 @@ from std_srvs.srv import Trigger
 from bridle.deploy.language import is_stop
 from bridle.ros_nodes import qos
 from bridle.ros_nodes.messages import MessageError, joint_vectors
+from bridle.ros_nodes.transport import without_shared_memory
 from bridle.ros_nodes.up import use_local_domain
 
 RESEND_AFTER = 2.5
@@ -44,8 +45,9 @@ class Operator:
         """
         use_local_domain()
         self._context = Context()
-        rclpy.init(context=self._context)
-        self._node = Node("operator", context=self._context)
+        with without_shared_memory():
+            rclpy.init(context=self._context)
+            self._node = Node("operator", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._joint_names = tuple(joint_names)

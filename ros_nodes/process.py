@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import rclpy
@@ -17,8 +17,12 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from bridle.ros_nodes.transport import without_shared_memory
+
 MAX_REST = 3.0
 """Time a robot has to come to rest before its node ends all the same [s]."""
+LAST_WORDS = 0.5
+"""Time for which it stays at rest before it ends: what it sent last has to arrive [s]."""
 MAX_FAULTS = 50
 """So many within a second end a node."""
 Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
@@ -91,6 +95,19 @@ def _spin(executor: SingleThreadedExecutor, node: Node, ended: Callable[[], bool
             node.get_logger().error(traceback.format_exc(), throttle_duration_sec=1.0)
 
 
+def waiting(subscription: Any, at_most: int) -> Iterator[Any]:
+    """Take the messages that wait for a subscription; the executor hands out one at a time.
+
+    For a callback that must not act before it knows all that has arrived.
+    """
+    for _ in range(at_most):
+        with subscription.handle:
+            taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+        if taken is None:
+            return
+        yield taken[0]
+
+
 def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -> int:
     """Spin a node until SIGINT or SIGTERM; the exit status of its process.
 
@@ -100,16 +117,18 @@ def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -
     while it runs with a traceback and status 1.
     """
     node: Node | None = None
-    rclpy.init(
-        args=None if arguments is None else list(arguments),
-        signal_handler_options=SignalHandlerOptions.NO,
-    )
+    with without_shared_memory():
+        rclpy.init(
+            args=None if arguments is None else list(arguments),
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
     signalled = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: signalled.set())
     try:
         try:
-            node = make_node()
+            with without_shared_memory():
+                node = make_node()
             if isinstance(node, LifecycleNode) and node.get_parameter("autostart").value:
                 _autostart(node)
         except (ValueError, OSError) as error:
@@ -123,6 +142,8 @@ def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -
             node.begin_rest()
             end = time.monotonic() + MAX_REST
             _spin(executor, node, lambda: node.at_rest or time.monotonic() > end)
+            end = time.monotonic() + LAST_WORDS
+            _spin(executor, node, lambda: time.monotonic() > end)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except rclpy_implementation.RCLError:

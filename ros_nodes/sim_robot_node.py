@@ -7,8 +7,9 @@ counts, at every physics step, whether the simulated joints leave the limits in 
 import json
 import math
 import time
-from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,23 +22,16 @@ from trajectory_msgs.msg import JointTrajectory
 from bridle import sim
 from bridle.deploy.robot import load_robot
 from bridle.ros_nodes import qos
+from bridle.ros_nodes.command_stream import CommandStream
 from bridle.ros_nodes.messages import array_message
 from bridle.ros_nodes.params import declare, param
-from bridle.ros_nodes.process import run
+from bridle.ros_nodes.process import run, waiting
 
 COMMAND_DT = 0.005
 """How long a command is executed [s]: the period of the controller that sends them."""
-MAX_COMMAND_STEP = 0.05
-"""A commanded arm joint this far [rad] from its last setpoint is refused, as a driver would: it
-comes from a controller that does not know where the robot is."""
-MAX_CATCH_UP = 40
-"""Physics steps made up for after a stall; beyond that the simulation slips behind real time."""
-MAX_START_STEP = 0.01
-"""The same for the first command of a stream [rad]: it has to begin where the robot is."""
-GRIPPER_SPEED = 4.0
-"""Largest speed of the gripper, however it is commanded [rad/s]."""
-BUFFER = 6
-"""Commands a driver keeps in hand, so that one that is a little late does not stop the motion."""
+MAX_CATCH_UP = 200
+"""Commands made up for after a stall, no more than the middleware keeps; beyond that the simulation
+slips behind real time."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +112,8 @@ class SimRobotNode(Node):
         super().__init__("sim_robot_node")
         self.params = declare(self, SimRobotParams)
         self.env = sim.make(self.params.task)
-        self._physics_steps = round(COMMAND_DT / self.env.physics_dt)
-        self.counter = LimitCounter(self.params.robot, COMMAND_DT)
+        self._stream = CommandStream(load_robot(self.params.robot), COMMAND_DT)
+        self.counter = LimitCounter(self.params.robot, self.env.physics_dt)
         self._episode = -1
         self._joint_states = self.create_publisher(JointState, "joint_states", qos.SENSOR)
         self._episode_publisher = self.create_publisher(String, "episode", qos.LATCHED)
@@ -129,15 +123,14 @@ class SimRobotNode(Node):
                 Float64MultiArray, "observation/object_state", qos.SENSOR
             )
         }
-        self.create_subscription(
-            Float64MultiArray, "forward_position_controller/commands", self._on_command, qos.COMMAND
-        )
-        self.create_subscription(
-            JointTrajectory,
-            "joint_trajectory_controller/joint_trajectory",
-            self._on_trajectory,
-            qos.COMMAND,
-        )
+        trajectory = "joint_trajectory_controller/joint_trajectory"
+        self._commands: list[tuple[Any, Callable[[Any], None]]] = [
+            (self.create_subscription(kind, topic, callback, qos.COMMAND), callback)
+            for kind, topic, callback in (
+                (Float64MultiArray, "forward_position_controller/commands", self._on_command),
+                (JointTrajectory, trajectory, self._on_trajectory),
+            )
+        ]
         self.create_service(Trigger, "reset_episode", self._on_reset)
         self._start_episode()
         self.create_timer(COMMAND_DT, self._advance)
@@ -152,17 +145,14 @@ class SimRobotNode(Node):
         self._seed = int(self.get_parameter("seed").value)
         self.env.reset(seed=self._seed)
         position, _ = self.env.joint_state()
-        self._setpoint = position.copy()
-        self._queue: deque[NDArray[np.float64]] = deque()
-        self._flowing = False
-        self._commanded = False
-        self.env.set_command(self._setpoint)
+        self._stream.restart(position)
+        self.env.set_command(position)
         self.counter.clear()
         self._success = False
         self._success_time = math.nan
         self._refused = 0
         self._epoch = time.monotonic()
-        self._steps = 0
+        self._executed = 0
         self._slipped = 0
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -188,55 +178,50 @@ class SimRobotNode(Node):
         self._take(positions[order] if len(positions) == len(names) else positions)
 
     def _take(self, command: NDArray[np.float64]) -> None:
-        if command.shape != self._setpoint.shape or not np.isfinite(command).all():
-            self._refuse(f"a command must be {len(self._setpoint)} finite numbers, got {command}")
-            return
-        last = self._queue[-1] if self._queue else self._setpoint
-        jump = float(np.abs(command - last)[: len(command) - 1].max())
-        if not self._commanded and jump > MAX_START_STEP:
-            # After a reset the controller still holds the old pose until it is reset, too.
-            self._refused += 1
-            return
-        if jump > MAX_COMMAND_STEP:
-            self._refuse(f"a command {jump:.2f} rad from the last one, allowed {MAX_COMMAND_STEP}")
-            return
-        self._commanded = True
-        self._queue.append(command.copy())
-        self._flowing = self._flowing or len(self._queue) > BUFFER
+        why = self._stream.take(command)
+        if why is not None:
+            self._refuse(why)
 
     def _refuse(self, why: str) -> None:
         self._refused += 1
-        self.get_logger().warning(f"refused {why}", throttle_duration_sec=1.0)
+        # After a reset the controller still holds the old pose until it is reset, too.
+        if self._stream.started:
+            self.get_logger().warning(f"refused {why}", throttle_duration_sec=1.0)
 
     # -- physics -----------------------------------------------------------------------------------
 
     def _advance(self) -> None:
-        due = int((time.monotonic() - self._epoch) / COMMAND_DT) - self._steps
+        for subscription, callback in self._commands:
+            for message in waiting(subscription, MAX_CATCH_UP):
+                callback(message)
+        due = int((time.monotonic() - self._epoch) / COMMAND_DT) - self._executed
         if due > MAX_CATCH_UP:
             self._slipped += due - MAX_CATCH_UP
-            self._steps += due - MAX_CATCH_UP
+            self._executed += due - MAX_CATCH_UP
             due = MAX_CATCH_UP
-        # One command per physics step, as at its source: a stall delays the motion, never speeds it
-        # up. What piled up beyond the buffer is worked off at once.
-        surplus = max(0, len(self._queue) - due - 3 * BUFFER)
-        for step in range(due + surplus):
-            if self._flowing and self._queue:
-                last, self._setpoint = self._setpoint, self._queue.popleft()
-                # A gripper has a controller of its own, with a speed of its own.
-                reach = GRIPPER_SPEED * COMMAND_DT
-                self._setpoint[-1] = np.clip(self._setpoint[-1], last[-1] - reach, last[-1] + reach)
-            else:
-                self._flowing = False
-            self.env.set_command(self._setpoint)
-            self.env.advance(self._physics_steps)
-            self._steps += step < due
-            outside = self.counter.count(*self.env.joint_state())
-            if outside is not None:
-                self.get_logger().warning(outside, throttle_duration_sec=0.2)
+        if self._stream.flowing:
+            # After a stall of this process commands are still on their way: late, not missing.
+            due = min(due, max(1, len(self._stream)))
+        for _ in range(due):
+            self._execute()
+            self._executed += 1
+        if self._stream.drop_stale():
+            self._refuse("commands that are too old")
         if due and not self._success and self.env.is_success():
             self._success = True
             self._success_time = time.monotonic() - self._epoch
             self._publish_episode()
+
+    def _execute(self) -> None:
+        """One period: the setpoint moves evenly, as in a driver faster than its commands."""
+        before, after = self._stream.setpoint, self._stream.step()
+        steps = round(COMMAND_DT / self.env.physics_dt)
+        for share in np.arange(1, steps + 1) / steps:
+            self.env.set_command(before + share * (after - before))
+            self.env.advance(1)
+            outside = self.counter.count(*self.env.joint_state())
+            if outside is not None:
+                self.get_logger().warning(outside, throttle_duration_sec=0.2)
 
     # -- what is published -------------------------------------------------------------------------
 

@@ -17,6 +17,12 @@ Vector = NDArray[np.float64]
 
 NOTICEABLE = 5e-3
 """A command further than this from what the chunk asked for counts as an intervention [rad]."""
+FOLLOWING = 0.04
+"""A robot that stands still further than this from its command does not follow it [rad]..."""
+PATIENCE = 0.5
+"""...once it has done so for this long [s]."""
+STILL = 2e-3
+"""A robot that has moved less than this stands still [rad]."""
 
 
 class Guard:
@@ -57,6 +63,7 @@ class Guard:
                 for j in robot.joints
             ]
         )
+        self._close = frozen(np.where(np.isinf(self._tolerance), math.inf, FOLLOWING))
         self._shaper = Shaper(self.limits, self.dt, robot.latency)
         self._checker = Checker(self.limits, self.dt, robot.workspace, tool_position)
 
@@ -86,6 +93,8 @@ class Guard:
             chunk=None,
             started_at=now,
             observed_at=-math.inf,
+            seen=q,
+            seen_at=now,
         )
 
     def accept(self, state: GuardState, chunk: ActionChunk, now: float) -> GuardState:
@@ -142,12 +151,15 @@ class Guard:
         if state.mode is Mode.LATCHED:
             return self._brake(state, None)
         try:
+            state = self._witness(state, q_measured, now)
             outcome = self._advance(state, q_measured, measured_at, now)
         except Exception as error:
             # Whatever went wrong, the stop that was prepared before needs none of it.
             detail = f"{type(error).__name__}: {error}"
             outcome = _stopped("failure", "", math.nan, math.nan, "", detail)
-        return self._hold(state, outcome, now) if isinstance(outcome, Intervention) else outcome
+        if isinstance(outcome, Intervention):
+            return self._hold(state, outcome, q_measured, now)
+        return outcome
 
     def stop(self, state: GuardState, why: str, now: float) -> GuardState:
         """Brake to rest and stay there until a reset.
@@ -176,8 +188,7 @@ class Guard:
             raise GuardError(f"no reset while braking: still moving at {fastest:.3f} rad/s")
         measured = np.asarray(q_measured, np.float64)
         if measured.shape == state.q.shape:
-            # A joint that stalls on what it holds keeps its command, or it would let go.
-            measured = np.where(np.isinf(self._tolerance), state.q, measured)
+            measured = self._where(state, measured)
         return replace(
             self.start(measured, now),
             why="waiting for a chunk after the reset",
@@ -185,6 +196,20 @@ class Guard:
             interventions=state.interventions,
             holds=state.holds,
         )
+
+    def _where(self, state: GuardState, q_measured: Vector) -> Vector:
+        """Where the robot is; a joint that stalls on what it holds keeps its command."""
+        return np.where(np.isinf(self._tolerance), state.q, q_measured)
+
+    def _witness(self, state: GuardState, q_measured: Vector, now: float) -> GuardState:
+        """Remember when the robot was last seen to move, or to be where it was commanded."""
+        if q_measured.shape != state.q.shape:
+            return state
+        moved = np.isfinite(self._tolerance) & (np.abs(q_measured - state.seen) > STILL)
+        close = np.abs(q_measured - state.q) <= self._close
+        if not (moved.any() or close.all()):
+            return state
+        return replace(state, seen=_sealed(q_measured.copy()), seen_at=now)
 
     def _stop(self, q: Vector, v: Vector) -> Stop:
         limits = self.limits
@@ -213,15 +238,13 @@ class Guard:
         if q_measured.shape != state.q.shape or not np.isfinite(q_measured).all():
             return _stopped("joint_states", "", math.nan, math.nan, "", "not n finite numbers")
         error = np.abs(state.q - q_measured)
-        if (error > self._tolerance).any():
-            i = int((error / self._tolerance).argmax())
+        stays = now - state.seen_at > PATIENCE
+        tolerance = np.minimum(self._tolerance, self._close) if stays else self._tolerance
+        if (error > tolerance).any():
+            i = int((error / tolerance).argmax())
+            where = "from where the robot stands still" if stays else "from the measured position"
             return _stopped(
-                "tracking",
-                self._name(i),
-                float(error[i]),
-                float(self._tolerance[i]),
-                "rad",
-                "between command and measurement",
+                "tracking", self._name(i), float(error[i]), float(tolerance[i]), "rad", where
             )
         age = 0.0 if state.chunk is None else now - state.chunk.observed_at
         if not age <= watchdogs.chunk:
@@ -270,10 +293,17 @@ class Guard:
         return state, Command(q, v, Mode.NOMINAL, intervention)
 
     def _hold(
-        self, state: GuardState, cause: Intervention, now: float
+        self, state: GuardState, cause: Intervention, q_measured: Vector, now: float
     ) -> tuple[GuardState, Command]:
-        """Carry out the stop; the chunk is void, recovery takes one that arrives later."""
+        """Carry out the stop; the chunk is void, recovery takes one that arrives later.
+
+        A robot that stands still away from its command will not come to it by itself, and must not
+        leap to it later: at rest, the command goes to the robot.
+        """
         chunk, entered = state.chunk, state.mode is Mode.NOMINAL
+        if cause.rule == "tracking" and state.at_rest and now - state.seen_at > PATIENCE:
+            q = _sealed(self._where(state, q_measured))
+            state = replace(state, q=q, stop=self._stop(q, state.v), stopping=0.0)
         state = replace(
             state,
             mode=Mode.HOLD,

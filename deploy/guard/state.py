@@ -87,6 +87,10 @@ class GuardState:
     """Start or last reset: what was observed before does not count."""
     observed_at: float
     """Observation time of the last chunk accepted."""
+    seen: Vector
+    """Where the robot was at `seen_at` (n,) [rad]."""
+    seen_at: float
+    """When it was last seen to move, or to be where it was commanded."""
     accepted: int = 0
     """Chunks accepted."""
     interventions: int = 0

@@ -2,6 +2,8 @@
 
 import os
 import random
+import socket
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -17,9 +19,15 @@ KEYS = {"joint_position": 6, "gripper": 1, "tcp_pose": 9, "object_state": 8}
 @pytest.fixture(scope="session", autouse=True)
 def isolation():
     """No other graph on this machine is heard, none hears us, and bad fields are errors."""
-    os.environ["ROS_DOMAIN_ID"] = str(random.randint(1, 101))
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
+    with socket.socket() as claim:
+        for domain in random.sample(range(1, 102), 101):
+            with suppress(OSError):  # tests that run at the same time hold this one
+                claim.bind(("127.0.0.1", 20_000 + domain))
+                break
+        os.environ["ROS_DOMAIN_ID"] = str(domain)
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+        os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
+        yield
 
 
 @pytest.fixture(scope="session")

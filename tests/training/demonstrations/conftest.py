@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 
 from tests.training.demonstrations.sets import record
@@ -9,8 +11,15 @@ def cache_home(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache-home"))
 
 
-@pytest.fixture
-def recorded(tmp_path):
-    path = tmp_path / "set"
+@pytest.fixture(scope="session")
+def template(tmp_path_factory):
+    """A set of three episodes that nobody changes."""
+    path = tmp_path_factory.mktemp("template") / "set"
     record(path)
     return path
+
+
+@pytest.fixture
+def recorded(template, tmp_path):
+    """A set of three episodes: 30, 1 and 20 steps."""
+    return shutil.copytree(template, tmp_path / "set")

@@ -120,8 +120,9 @@ def test_a_killed_merge_loses_nothing_and_ends_as_if_it_had_not_been(
     assert merger(inputs, out) == 0
     assert validate(out) == []
     assert load(out).digest == load(whole).digest
+    left = {path.name for path in tmp_path.iterdir() if out.name in path.name}
+    assert left - {f"{out.name}.lock"} == {out.name}
     assert not list(tmp_path.rglob("*.partial"))
-    assert not list(tmp_path.glob("*.staging"))
 
 
 def test_what_the_killed_process_did_is_what_this_one_would(inputs, tmp_path, merger):

@@ -24,12 +24,19 @@ from tests.training.demonstrations.sets import (
 LENGTHS = (30, 1, 20, 1100)
 
 
-@pytest.fixture
-def sound(tmp_path):
-    """A set, the episodes in it, and its digest."""
-    path = tmp_path / "set"
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """A set that nobody changes, the episodes in it, and its digest."""
+    path = tmp_path_factory.mktemp("original") / "set"
     episodes = record(path, LENGTHS, episode_keys={"seed": "int64"})
     return path, episodes, load(path).digest
+
+
+@pytest.fixture
+def sound(original, tmp_path):
+    """A copy of it."""
+    path, episodes, digest = original
+    return shutil.copytree(path, tmp_path / "set"), episodes, digest
 
 
 def without_checksums(path):
