@@ -192,7 +192,7 @@ class StoredArray:
         first = start // step
         while first * step < stop:
             last = min(first + self.together(), math.ceil(stop / step))
-            for index, band in self._bands(first, last, stop):
+            for index, band in self._bands(first, last):
                 begin, end = max(start, index * step), min(stop, (index + 1) * step)
                 rows[begin - start : end - start] = band[begin - index * step : end - index * step]
             first = last
@@ -200,10 +200,10 @@ class StoredArray:
 
     def together(self) -> int:
         """Chunks along time that are fetched at once: so many that a store far away pays."""
-        per_band = math.prod(self._grid(0, 1, counts=True)[1:]) * self.chunk_bytes
+        per_band: int = math.prod(self._grid(0, 1, counts=True)[1:]) * self.chunk_bytes
         return max(1, min(_TOGETHER, (64 << 20) // max(per_band, 1)))
 
-    def _bands(self, first: int, last: int, stop: int) -> Iterator[tuple[int, Array]]:
+    def _bands(self, first: int, last: int) -> Iterator[tuple[int, Array]]:
         """Rows of one chunk after the other, all axes but time put together."""
         if self._band is not None and self._band[0] == first:
             yield self._band

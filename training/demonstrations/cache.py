@@ -13,7 +13,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -93,7 +93,7 @@ def _open(folder: Path, key: str, said: Mapping[str, Any]) -> Array:
     if file.parent != folder or file.stat().st_size != said["bytes"]:
         raise ValueError(f"{file} is not as it was written")
     # An empty array cannot be mapped.
-    mode = "r" if 0 not in said["shape"] else None
+    mode: Literal["r"] | None = "r" if 0 not in said["shape"] else None
     rows: Array = np.load(file, mmap_mode=mode, allow_pickle=False)
     if list(rows.shape) != said["shape"] or rows.dtype.str != said["dtype"]:
         raise ValueError(f"{file} is not as it was written")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numcodecs
+import numpy as np
 
 from bridle.training.demonstrations.schema import DemonstrationError
 
@@ -88,8 +89,9 @@ class Codec:
             elif self.name is not None:
                 exact = None if self._filters else n_bytes
                 decoded = _DECODERS[self.name](content, exact, self._bound(n_bytes))
-            for filter_ in reversed(self._filters):
-                decoded = filter_.decode(decoded)
+            with np.errstate(all="ignore"):
+                for filter_ in reversed(self._filters):
+                    decoded = filter_.decode(decoded)
         except DemonstrationError:
             raise
         # A decoder may raise anything at all on damaged bytes.

@@ -3,7 +3,8 @@
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +19,7 @@ class Backend(Protocol):
     """One way of keeping files. `read` and `size` may raise anything."""
 
     names: frozenset[str]
-    faults: Sequence[tuple[str, str]]
+    faults: list[tuple[str, str]]
     """Entries that a set must not have, with what is wrong. They are not among the names."""
 
     def has(self, name: str) -> bool:
@@ -103,7 +104,7 @@ class StoredFiles:
         """
         try:
             return self._backend.size(name)
-        except (OSError, KeyError) as error:
+        except Exception as error:
             raise DemonstrationError(f"cannot be read: {one_line(error)}") from error
 
     def total_size(self) -> int:
@@ -156,7 +157,7 @@ class _Folder:
         self.faults: list[tuple[str, str]] = []
         self.names = frozenset(self._walk("", str(path)))
 
-    def _walk(self, prefix: str, folder: str) -> Iterable[str]:
+    def _walk(self, prefix: str, folder: str) -> Iterator[str]:
         with os.scandir(folder) as entries:
             for entry in entries:
                 name = prefix + entry.name
@@ -193,14 +194,19 @@ class _Folder:
         return [self.read(name, None) for name in names]
 
     def versions(self) -> Mapping[str, object]:
-        versions = {}
-        for name in self.names:
-            status = (self._path / name).stat()
-            versions[name] = (status.st_size, status.st_mtime_ns, status.st_ino)
-        return versions
+        return {
+            name: (status.st_size, status.st_mtime_ns, status.st_ino)
+            for name, status in self._statuses()
+        }
 
     def total_size(self) -> int:
-        return sum(self.size(name) for name in self.names)
+        return sum(status.st_size for _, status in self._statuses())
+
+    def _statuses(self) -> Iterator[tuple[str, os.stat_result]]:
+        for name in self.names:
+            # A writer's unfinished file may be gone by now.
+            with suppress(FileNotFoundError):
+                yield name, (self._path / name).lstat()
 
     def close(self) -> None:
         pass

@@ -146,7 +146,8 @@ def _told(stored: StoredSet, text: str) -> Chosen:
     if not keys:
         raise DemonstrationError(f"{stored.files.path} has no {' and no '.join(INSTRUCTION_KEYS)}")
     told = [_episodes_with(stored, key, np.array(ids)) for key in keys]
-    return np.logical_or.reduce(told)
+    any_of_them: Chosen = np.any(told, axis=0)
+    return any_of_them
 
 
 def _scalars(stored: StoredSet, key: str) -> Iterator[tuple[NDArray[np.int64], Array, Array]]:

@@ -46,7 +46,7 @@ def create_group(path: Path, attributes: Attributes) -> None:
     for key, spec in attributes.keys.items():
         _write(path / "data" / key / ".zarray", array_metadata(spec.shape, spec.dtype, BLOSC))
     # Without compression: a few bytes per episode, and readable with any tool.
-    for name, dtype in (attributes.episode_keys | {ENDS: "int64"}).items():
+    for name, dtype in {**attributes.episode_keys, ENDS: "int64"}.items():
         _write(path / "meta" / name / ".zarray", array_metadata((), dtype))
     sums = array_metadata((len(attributes.keys),), "uint32")
     _write(path / "meta" / CHECKSUMS / ".zarray", sums)

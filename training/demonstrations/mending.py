@@ -12,10 +12,11 @@ import numpy as np
 from bridle.training.demonstrations.arrays import Layout, StoredArray
 from bridle.training.demonstrations.checks import checksum
 from bridle.training.demonstrations.columns import replace_file
+from bridle.training.demonstrations.ends import BLOCK_BYTES
 from bridle.training.demonstrations.files import StoredFiles
 from bridle.training.demonstrations.layout import BLOSC, PARTIAL, STATE_CHUNK, array_metadata
 from bridle.training.demonstrations.rewriting import ours
-from bridle.training.demonstrations.salvage import BLOCK_BYTES, Salvage
+from bridle.training.demonstrations.salvage import Salvage
 from bridle.training.demonstrations.schema import Array, DemonstrationError
 from bridle.training.demonstrations.storage import CHECKSUMS, ENDS
 from bridle.training.demonstrations.structure import LARGEST_META_CHUNK, read_object

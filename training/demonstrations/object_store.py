@@ -89,7 +89,7 @@ class ObjectStore:
         """Put a file."""
         self._api.put(self._store, self._key(path), Path(local))
 
-    def pipe_file(self, path: str, content: bytes, mode: str = "overwrite") -> None:
+    def pipe_file(self, path: str, content: bytes, mode: Any = "overwrite") -> None:
         """Put bytes.
 
         Raises:

@@ -19,7 +19,7 @@ from bridle.training.demonstrations.places import is_zip, locate
 from bridle.training.demonstrations.progress import Progress, silent
 from bridle.training.demonstrations.resuming import create_or_resume_with
 from bridle.training.demonstrations.schema import INSTRUCTION_KEYS, Array, DemonstrationError
-from bridle.training.demonstrations.staging import holds, is_there, staging_folder
+from bridle.training.demonstrations.staging import holds, is_there, remove_leftovers, staging_folder
 from bridle.training.demonstrations.storage import StoredSet
 from bridle.training.demonstrations.validation import EpisodeSums
 
@@ -126,6 +126,7 @@ def rewrite(
     if staged and is_there(place) and not staging_folder(place).exists():
         if not holds(place, attributes):
             raise DemonstrationError(f"{out} exists; choose another --out or remove it")
+        remove_leftovers(place)
         return Rewritten(str(out), len(picks), steps, len(picks), tuple(notes))
     with create_or_resume_with(place, attributes) as writer:
         resumed = writer.n_episodes

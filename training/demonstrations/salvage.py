@@ -82,7 +82,9 @@ def salvage(files: StoredFiles) -> Salvage:
     arrays, claimed = {}, {}
     for key, spec in attributes.keys.items():
         arrays[key], claimed[key] = _array(files, key, spec, mended)
-    columns = {f"meta/{n}": ((), dtype) for n, dtype in attributes.episode_keys.items()}
+    columns: dict[str, tuple[tuple[int, ...], str]] = {
+        f"meta/{name}": ((), dtype) for name, dtype in attributes.episode_keys.items()
+    }
     columns[CHECKSUMS] = ((len(attributes.keys),), "uint32")
     rows = {name: _rows(files, name, *columns[name]) for name in columns}
     entries = _rows(files, ENDS, (), "int64")

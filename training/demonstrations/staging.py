@@ -15,6 +15,7 @@ from bridle.training.demonstrations.places import cache_folder, is_zip
 from bridle.training.demonstrations.schema import DemonstrationError
 from bridle.training.demonstrations.storage import opened_sound
 from bridle.training.demonstrations.writer import DemonstrationWriter
+from bridle.training.demonstrations.zips import pack, unfinished
 
 
 def staging_folder(place: Path | str) -> Path:
@@ -53,6 +54,21 @@ class StagedWriter(DemonstrationWriter):
         shutil.rmtree(gone)
 
 
+def remove_leftovers(place: Path | str) -> None:
+    """Remove what a kill has left of bringing a set to its place, now that it is there."""
+    folder = staging_folder(place)
+    if not folder.parent.is_dir():
+        return
+    lock = WriteLock(folder)
+    try:
+        shutil.rmtree(folder.with_name(folder.name + PARTIAL), ignore_errors=True)
+    finally:
+        lock.release()
+    if isinstance(place, Path):
+        with unfinished(place):
+            pass
+
+
 def is_there(place: Path | str) -> bool:
     """Whether something is at a place.
 
@@ -81,8 +97,6 @@ def bring(folder: Path, place: Path | str) -> None:
     Raises:
         DemonstrationError: the place cannot be written.
     """
-    from bridle.training.demonstrations.zips import pack
-
     if isinstance(place, Path):
         pack(folder, place)
         return

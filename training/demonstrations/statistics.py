@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridle.training.demonstrations.digest import ContentDigest
-from bridle.training.demonstrations.moments import Moments
+from bridle.training.demonstrations.moments import Histogram, Moments
 from bridle.training.demonstrations.progress import Progress, silent
 from bridle.training.demonstrations.schema import INSTRUCTION_KEYS, Array
 from bridle.training.demonstrations.storage import StoredSet, opened_sound
@@ -68,7 +68,8 @@ def statistics(path: Path | str, progress: Progress = silent, seed: int = 0) -> 
     """Measure a set in one pass, one chunk in memory at a time.
 
     Minimum, maximum, mean and standard deviation are of all rows. Quantiles are exact up to
-    `SAMPLE` time steps (fewer for images), and of a uniform sample of that many beyond.
+    `SAMPLE` time steps (fewer where a step takes more than 670 bytes) and for all bytes, such as
+    images; beyond, they are of a uniform sample of that many steps.
 
     Args:
         path: zarr folder or zip; a path or a URL.
@@ -138,8 +139,10 @@ class _Key:
         self._n_channels = self._shape[-1] if self._shape else 1
         spec = stored.attributes.keys.get(key) if stored.attributes else None
         self._unit = spec.unit if spec else None
-        self._moments = Moments(self._n_channels)
-        row_bytes = int(np.prod(self._shape)) * array.dtype.itemsize
+        self._n_steps = stored.n_steps
+        bytes_only = array.dtype in (np.uint8, np.bool_)
+        self._moments = Histogram(self._n_channels) if bytes_only else Moments(self._n_channels)
+        row_bytes = array.chunk_bytes // array.chunks[0]
         n_sample = min(stored.n_steps, SAMPLE, max(1, _SAMPLE_BYTES // max(row_bytes, 1)))
         # The number of steps is known: no reservoir is needed to draw uniformly.
         self._chosen = np.sort(rng.choice(stored.n_steps, n_sample, replace=False))
@@ -148,6 +151,8 @@ class _Key:
     def add(self, start: int, rows: Array) -> None:
         """Take rows (t, ...) that begin at a time step."""
         self._moments.add(rows.reshape(-1, self._n_channels))
+        if isinstance(self._moments, Histogram):
+            return
         first, last = np.searchsorted(self._chosen, (start, start + len(rows)))
         if first < last:
             self._sample.append(rows[self._chosen[first:last] - start])
@@ -155,21 +160,32 @@ class _Key:
     def result(self) -> ChannelStatistics:
         """What was found."""
         m = self._moments
-        quantiles = np.full((len(QUANTILES), self._n_channels), np.nan)
-        if self._sample:
-            sample = np.concatenate(self._sample).reshape(-1, self._n_channels)
-            # NaN and infinity are for `validate` to say.
-            with np.errstate(invalid="ignore"):
-                for c in range(self._n_channels):
-                    quantiles[:, c] = np.quantile(sample[:, c].astype(np.float64), QUANTILES)
+        is_exact = isinstance(m, Histogram)
+        q01, q50, q99 = map(_finite, self._quantiles())
         return ChannelStatistics(
-            self._shape,
-            str(self._dtype),
-            self._unit,
-            *(_finite(x) for x in (m.minimum, m.maximum, m.mean, m.std)),
-            *(_finite(row) for row in quantiles),
-            quantiles_from=len(self._chosen),
+            shape=self._shape,
+            dtype=str(self._dtype),
+            unit=self._unit,
+            minimum=_finite(m.minimum),
+            maximum=_finite(m.maximum),
+            mean=_finite(m.mean),
+            std=_finite(m.std),
+            q01=q01,
+            q50=q50,
+            q99=q99,
+            quantiles_from=self._n_steps if is_exact else len(self._chosen),
         )
+
+    def _quantiles(self) -> list[NDArray[np.float64]]:
+        if isinstance(self._moments, Histogram):
+            return [self._moments.quantile(q) for q in QUANTILES]
+        if not self._sample:
+            return [np.full(self._n_channels, np.nan) for _ in QUANTILES]
+        sample = np.concatenate(self._sample).reshape(-1, self._n_channels)
+        # NaN and infinity are for `validate` to say.
+        with np.errstate(invalid="ignore"):
+            channels = [np.quantile(c.astype(np.float64), QUANTILES) for c in sample.T]
+        return list(np.array(channels).T)
 
 
 def _finite(values: NDArray[np.float64]) -> list[float | None]:

@@ -190,7 +190,9 @@ def _read_columns(
     """Per-episode columns, and the checksums."""
     if attributes is None:
         return {}, None
-    wanted = {f"meta/{name}": ((), dtype) for name, dtype in attributes.episode_keys.items()}
+    wanted: dict[str, tuple[tuple[int, ...], str]] = {
+        f"meta/{name}": ((), dtype) for name, dtype in attributes.episode_keys.items()
+    }
     if f"{CHECKSUMS}/.zarray" in metadata:
         wanted[CHECKSUMS] = ((len(attributes.keys),), "uint32")
     found: dict[str, Array] = {}

@@ -20,6 +20,7 @@ from bridle.training.demonstrations.checks import EpisodeCheck, checksum, episod
 from bridle.training.demonstrations.columns import Column
 from bridle.training.demonstrations.layout import PARTIAL, create_group
 from bridle.training.demonstrations.lock import WriteLock
+from bridle.training.demonstrations.places import locate
 from bridle.training.demonstrations.schema import Array, DemonstrationError, KeySpec
 from bridle.training.demonstrations.storage import StoredSet, opened_sound
 
@@ -58,7 +59,7 @@ class DemonstrationWriter:
     @classmethod
     def create(
         cls,
-        path: Path,
+        path: Path | str,
         *,
         robot: str,
         task: str,
@@ -97,8 +98,9 @@ class DemonstrationWriter:
         )
 
     @classmethod
-    def create_with(cls, path: Path, attributes: Attributes) -> Self:
+    def create_with(cls, path: Path | str, attributes: Attributes) -> Self:
         """Start a new set; see `create`."""
+        path = _folder(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = WriteLock(path)
         try:
@@ -114,12 +116,13 @@ class DemonstrationWriter:
             raise
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path | str) -> Self:
         """Continue a set, also one whose writer was killed.
 
         Raises:
             DemonstrationError: it is damaged, not Bridle's, or someone else writes to it.
         """
+        path = _folder(path)
         if not path.is_dir():
             raise DemonstrationError(
                 f"{path} is not a folder; only a zarr folder can be appended to"
@@ -253,6 +256,16 @@ class DemonstrationWriter:
                 self.finish()
         finally:
             self.close()
+
+
+def _folder(path: Path | str) -> Path:
+    place = locate(path)
+    if isinstance(place, Path):
+        return place
+    raise DemonstrationError(
+        f"{place} is not on this machine; create_or_resume writes there, sets that are there "
+        "already are not appended to"
+    )
 
 
 def _tail(stored: StoredSet, key: str) -> Array:

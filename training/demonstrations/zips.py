@@ -1,13 +1,14 @@
 """Sets in zips: reading what others may have made to harm, and packing."""
 
-import os
 import stat
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from bridle.training.demonstrations.layout import PARTIAL
+from bridle.training.demonstrations.lock import WriteLock
 from bridle.training.demonstrations.schema import DemonstrationError
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -116,21 +117,31 @@ def pack(path: Path | str, out: Path) -> None:
         out: the zip; one that is there is replaced.
 
     Raises:
-        DemonstrationError: there is no set to read.
+        DemonstrationError: there is no set to read, or someone else packs to the same place.
     """
     from bridle.training.demonstrations.files import StoredFiles
 
-    # Two processes that pack to one place must not write into one file.
-    partial = out.with_name(f"{out.name}.{os.getpid()}{PARTIAL}")
     files = StoredFiles(path)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(partial, "w") as archive:
-            for name in sorted(n for n in files.names if not n.endswith(PARTIAL)):
-                entry = zipfile.ZipInfo(name, _EPOCH)
-                entry.external_attr = (stat.S_IFREG | 0o644) << 16
-                archive.writestr(entry, files.read(name))
-        partial.replace(out)
+        with unfinished(out) as partial:
+            with zipfile.ZipFile(partial, "w") as archive:
+                for name in sorted(n for n in files.names if not n.endswith(PARTIAL)):
+                    entry = zipfile.ZipInfo(name, _EPOCH)
+                    entry.external_attr = (stat.S_IFREG | 0o644) << 16
+                    archive.writestr(entry, files.read(name))
+            partial.replace(out)
     finally:
         files.close()
+
+
+@contextmanager
+def unfinished(out: Path) -> Iterator[Path]:
+    """The file beside a zip that becomes it; there is none before and none afterwards."""
+    lock, partial = WriteLock(out), out.with_name(f"{out.name}{PARTIAL}")
+    try:
         partial.unlink(missing_ok=True)
+        yield partial
+    finally:
+        partial.unlink(missing_ok=True)
+        lock.release()

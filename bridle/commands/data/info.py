@@ -12,7 +12,7 @@ from tyro.conf import Positional
 from bridle.cli import write_json
 from bridle.commands import parse
 from bridle.commands.data import progress_bar
-from bridle.training.demonstrations.summary import info
+from bridle.training.demonstrations.summary import Summary, info
 
 
 @dataclass(frozen=True)
@@ -25,23 +25,35 @@ class Options:
     """Write the result here."""
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     options = parse(Options, "data info", arguments, __doc__)
     with progress_bar() as progress:
         summary = info(options.path, progress)
-    console = Console()
-    console.print(
+    print(
         f"{summary.path}: {summary.episodes} episodes of {summary.shortest} to {summary.longest} "
-        f"steps, {summary.steps} in all, {summary.bytes / 1e6:.1f} MB",
-        highlight=False,
+        f"steps, {summary.steps} in all, {summary.bytes / 1e6:.1f} MB"
     )
     if summary.hours is not None:
-        console.print(
+        print(
             f"{summary.task} on {summary.robot} at {summary.control_rate:g} Hz, "
-            f"{60 * summary.hours:.1f} min",
-            highlight=False,
+            f"{60 * summary.hours:.1f} min"
         )
+    Console().print(_table(summary))
+    for i, sentence in enumerate(summary.instructions):
+        print(f"instruction {i}: {sentence}")
+    if summary.episode_keys:
+        columns = (f"{name} ({dtype})" for name, dtype in summary.episode_keys.items())
+        print(f"for every episode: {', '.join(columns)}")
+    if summary.source:
+        print(f"source: {json.dumps(summary.source)}")
+    for note in summary.notes:
+        print(note)
+    print(f"digest {summary.digest}")
+    write_json(options.json, summary)
+
+
+def _table(summary: Summary) -> Table:
     table = Table(
         Column("key", no_wrap=True), "shape", "dtype", "unit", "min", "max", "mean", "std"
     )
@@ -54,16 +66,4 @@ def main(arguments: Sequence[str]) -> int:
             key.unit or "?",
             *("" if x is None else f"{x:.4g}" for x in numbers),
         )
-    console.print(table)
-    for i, sentence in enumerate(summary.instructions):
-        console.print(f"instruction {i}: {sentence}", highlight=False, markup=False)
-    if summary.episode_keys:
-        columns = ", ".join(f"{name} ({dtype})" for name, dtype in summary.episode_keys.items())
-        console.print(f"for every episode: {columns}", highlight=False)
-    if summary.source:
-        console.print(f"source: {json.dumps(summary.source)}", highlight=False, markup=False)
-    for note in summary.notes:
-        console.print(note, highlight=False, markup=False)
-    console.print(f"digest {summary.digest}", highlight=False)
-    write_json(options.json, summary)
-    return 0
+    return table

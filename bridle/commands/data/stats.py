@@ -31,26 +31,25 @@ def main(arguments: Sequence[str]) -> None:
     options = parse(Options, "data stats", arguments, __doc__)
     with progress_bar() as progress:
         result = statistics(options.path, progress)
-    console = Console(highlight=False)
-    console.print(_table(result))
-    sampled = {key: its for key, its in result.keys.items() if its.quantiles_from < result.steps}
-    for key, its in sampled.items():
-        console.print(f"{key}: quantiles of {its.quantiles_from} of {result.steps} steps")
+    Console().print(_table(result))
+    for key, its in result.keys.items():
+        if its.quantiles_from < result.steps:
+            print(f"{key}: quantiles of {its.quantiles_from} of {result.steps} steps")
     if result.episode_lengths:
         low, middle, high = np.quantile(result.episode_lengths, (0, 0.5, 1))
-        console.print(
+        print(
             f"{len(result.episode_lengths)} episodes of {low:.0f} to {high:.0f} steps, "
             f"half of them up to {middle:.0f}"
         )
     for key, counts in result.instructions.items():
         for sentence, steps in counts.items():
-            console.print(f"{key}: {steps} steps: {sentence}", markup=False)
+            print(f"{key}: {steps} steps: {sentence}")
     if result.intervention_steps is not None and result.intervention_episodes is not None:
-        console.print(
+        print(
             f"a person chose {result.intervention_steps:.1%} of the actions, "
             f"in {result.intervention_episodes:.1%} of the episodes"
         )
-    console.print(f"digest {result.digest}")
+    print(f"digest {result.digest}")
     write_json(options.json, result)
 
 
