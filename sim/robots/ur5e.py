@@ -137,6 +137,9 @@ def build(*, lowpoly: bool = True) -> mujoco.MjSpec:
     for geom in gripper.geoms:
         if not _is_visual(geom):
             geom.rgba = (0.25, 0.27, 0.30, 1.0)
+    for actuator in gripper.actuators:
+        # Its fingers are so light that with all of the damping explicit steps of 2.5 ms swing.
+        actuator.biasprm[2] *= 0.5
     _simplify_fingers(gripper)
     _show_boxes(gripper)
     # On the palm, beside the fingers, looking at what is between them.

@@ -57,3 +57,22 @@ def test_gripper_commands_are_knuckle_angles(model):
         data.ctrl[index.ctrl[6]] = target * index.control_per_radian[6]
         mujoco.mj_step(model, data, round(1.0 / model.opt.timestep))
         assert data.qpos[index.qpos[6]] == pytest.approx(target, abs=0.03)
+
+
+@pytest.mark.parametrize("stiffness", [0.9, 1.0, 1.1])
+@pytest.mark.parametrize("target", [0.0, 0.1, 0.25, 0.5, 0.8])
+def test_a_robot_at_rest_stays_at_rest(target, stiffness):
+    """Explicit damping of light fingers may swing for ever."""
+    model = ur5e.build().compile()
+    model.actuator_gainprm *= stiffness
+    model.actuator_biasprm *= stiffness
+    index, data = ur5e.RobotIndex(model), mujoco.MjData(model)
+    data.qpos[index.qpos[:6]] = ur5e.HOME
+    data.ctrl[index.ctrl[:6]] = ur5e.HOME
+    data.ctrl[index.ctrl[6]] = target * index.control_per_radian[6]
+    mujoco.mj_step(model, data, round(4.0 / model.opt.timestep))
+    fastest = 0.0
+    for _ in range(400):
+        mujoco.mj_step(model, data)
+        fastest = max(fastest, np.abs(data.qvel[index.qvel]).max())
+    assert fastest < 2e-3
