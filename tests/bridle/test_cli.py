@@ -29,7 +29,7 @@ def test_every_command_explains_itself(command, capsys):
         (["trian"], "did you mean train?"),
         (["verify", "/nowhere"], "/nowhere is not a folder"),
         (["data", "info", "/nowhere"], "/nowhere"),
-        (["data", "peel", "x"], "info, validate"),
+        (["data", "peel", "x"], "it knows info, stats, view, validate"),
         (["evaluate"], "either --run or --bundle"),
         (["evaluate", "--run", "/nowhere"], "/nowhere is not a training run"),
         (["export", "--run", "/nowhere", "--out", "/tmp/x"], "/nowhere is not a training run"),

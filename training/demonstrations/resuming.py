@@ -70,6 +70,11 @@ def create_or_resume_with(path: Path | str, attributes: Attributes) -> Demonstra
 def _continued(kind: type[W], path: Path, attributes: Attributes) -> W:
     if not path.exists():
         return kind.create_with(path, attributes)
+    if not (path / ".zgroup").is_file():
+        # Asked before its files are looked at: it may be anything, of any size.
+        raise DemonstrationError(
+            f"{path} exists and is no demonstration set; choose another --out or remove it"
+        )
     writer = kind.open(path)
     difference = first_difference("", writer.attributes.to_json(), attributes.to_json())
     if difference is not None:
