@@ -84,7 +84,7 @@ class Push(TabletopEnv):
         block = self.body("block").position[:2]
         for x in np.arange(0.26, 0.70, 0.06):
             for y in (-SIDE, 0.0, SIDE) if abs(x - block[0]) < 0.2 else (0.0,):
-                yield np.array([x, y]), 0.10
+                yield np.array([x, y]), 0.10 if y else 0.15
 
     def object_state(self) -> Vector:
         """See the class."""

