@@ -92,7 +92,7 @@ def _fill_value(value: object, dtype: np.dtype[Any]) -> Any:
     try:
         if not isinstance(number, bool | int | float):
             raise TypeError
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             return np.array(number).astype(dtype)[()]
     except (TypeError, ValueError, OverflowError):
         raise DemonstrationError(f"fill_value must be a number, got {value!r:.100}") from None

@@ -74,6 +74,10 @@ class Mending:
         if claimed == n_steps:
             return
         if claimed is None:
+            if n_steps and not self._found.stored.arrays[key].shape[0]:
+                # Nothing of it is there: its metadata alone would help nobody.
+                self.done = [done for done in self.done if not done.startswith(name)]
+                return
             spec = ours(self._found.stored).keys[key]
             content = array_metadata(spec.shape, spec.dtype, BLOSC)
         else:

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from bridle.commands import dispatch
-from bridle.training.demonstrations.progress import Progress
+
+if TYPE_CHECKING:  # a list of the actions needs no numpy
+    from bridle.training.demonstrations.progress import Progress
 
 ACTIONS = {
     "info": "what is in a set",
@@ -31,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Progress]:
+def progress_bar() -> Iterator["Progress"]:
     """A bar on the terminal, gone when the work is done; nothing where there is no terminal."""
     console = Console(stderr=True)
     columns = (

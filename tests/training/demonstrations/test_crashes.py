@@ -99,6 +99,26 @@ def test_a_writer_killed_at_any_time_loses_nothing_it_committed(tmp_path):
         assert (rows["camera_a"] == i % 256).all()
 
 
+def test_a_set_can_be_read_at_any_time_while_it_is_written(tmp_path):
+    path = tmp_path / "set"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", ENDLESS_WRITER, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdout.readline() == "ready\n"
+    counts = [0]
+    began = time.monotonic()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        while time.monotonic() - began < 1.5 or counts[-1] < 20:
+            demonstrations = load(path)
+            counts.append(demonstrations.n_episodes)
+            assert errors(path) == []
+    writer.kill()
+    writer.communicate()
+    assert counts == sorted(counts)
+    assert counts[-1] > counts[1]
+
+
 @pytest.mark.parametrize("renames", range(1, 22))
 def test_a_crash_before_any_rename_leaves_the_old_set_or_the_new(tmp_path, monkeypatch, renames):
     path = tmp_path / "set"

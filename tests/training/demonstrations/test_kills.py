@@ -1,4 +1,4 @@
-"""Merges that are killed at random moments, 24 times in all."""
+"""Merges that are killed at random moments, 21 times in all."""
 
 import json
 import random
@@ -23,7 +23,7 @@ KEYS = {
     "camera_a": known_key("camera_a", (8, 8, 3)),
     "instruction_id": known_key("instruction_id"),
 }
-KILLS = 8
+KILLS = 7
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_a_killed_merge_loses_nothing_and_ends_as_if_it_had_not_been(
     assert merger(inputs, out) == 0
     assert validate(out) == []
     assert load(out).digest == load(whole).digest
-    left = {path.name for path in tmp_path.iterdir() if out.name in path.name}
+    left = {path.name for path in tmp_path.iterdir() if path.name.startswith(out.name)}
     assert left - {f"{out.name}.lock"} == {out.name}
     assert not list(tmp_path.rglob("*.partial"))
 

@@ -44,7 +44,7 @@ def random_rows(rng, n, spec):
     return rows.reshape(n, *spec.shape)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(sets())
 def test_anything_that_is_stored_comes_back(tmp_path_factory, drawn):
     keys, episodes, block = drawn

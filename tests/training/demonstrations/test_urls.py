@@ -9,7 +9,13 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from bridle.training.demonstrations import DemonstrationError, create_or_resume, load, publishing
+from bridle.training.demonstrations import (
+    DemonstrationError,
+    DemonstrationWriter,
+    create_or_resume,
+    load,
+    publishing,
+)
 from bridle.training.demonstrations.filtering import Wanted, filter_set
 from bridle.training.demonstrations.merging import merge
 from bridle.training.demonstrations.places import locate
@@ -127,6 +133,16 @@ def test_a_recorder_may_write_behind_a_url(memory):
     with create_or_resume(url, **SETTINGS) as writer:
         writer.append(episode(6, 2))
     assert_holds(load(url), [episode(5, 0), episode(5, 1), episode(6, 2)])
+
+
+def test_only_whole_sets_are_written_behind_urls(memory):
+    for begin in (
+        lambda url: DemonstrationWriter.create(url, **SETTINGS),
+        DemonstrationWriter.open,
+    ):
+        for url in ("memory://bucket/set", Path("memory://bucket/set")):
+            with pytest.raises(DemonstrationError, match="is not on this machine"):
+                begin(url)
 
 
 # No reader sees half a set

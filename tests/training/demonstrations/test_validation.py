@@ -42,6 +42,10 @@ DAMAGE = {
         lambda p: poke(p, "meta/episode_ends", 0, -1),
         "episode_ends, episode 0: negative: expected an end above 0, got -1",
     ),
+    "lowest end of all": (
+        lambda p: poke(p, "meta/episode_ends", 1, -(2**63)),
+        "episode_ends, episode 1: negative: expected an end above 30, got -9223372036854775808",
+    ),
     "empty episode": (
         lambda p: poke(p, "meta/episode_ends", 1, 30),
         "episode_ends, episode 1: empty episode",

@@ -88,6 +88,14 @@ def test_commands_write_zips_that_equal_their_folders(recorded, tmp_path):
     assert (tmp_path / "merged.zip").read_bytes() == before
 
 
+def test_what_a_kill_left_beside_a_zip_is_removed(recorded, tmp_path):
+    filter_set(recorded, tmp_path / "out.zip", Wanted())
+    (tmp_path / "out.zip.staging.partial/data").mkdir(parents=True)
+    (tmp_path / "out.zip.partial").write_text("half a zip")
+    assert filter_set(recorded, tmp_path / "out.zip", Wanted()).resumed == 3
+    assert sorted(p.name for p in tmp_path.glob("out*")) == ["out.zip"]
+
+
 def test_deflated_zips_of_others_are_read(recorded, tmp_path):
     archive = shutil.make_archive(str(tmp_path / "deflated"), "zip", recorded)
     assert load(archive).digest == load(recorded).digest
