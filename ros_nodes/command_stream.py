@@ -21,7 +21,7 @@ MAX_START_STEP = 0.01
 SPEED_SHARE = 0.999
 """Share of the speed limits that is used: a servo at speed overshoots it by a ten-thousandth."""
 GRIPPER_SPEED = 1.8
-"""Largest speed of the gripper, however it is commanded [rad/s]: a 2F-85 closes in half a second."""
+"""Largest speed of the gripper, however commanded [rad/s]: a 2F-85 closes in half a second."""
 BUFFER = 6
 """Commands kept in hand, so that one that is a little late does not stop the motion."""
 BACKLOG, CAPACITY = 12, 40
