@@ -127,7 +127,7 @@ def build(*, lowpoly: bool = True) -> mujoco.MjSpec:
     spec = _arm(lowpoly=lowpoly)
     # Attaching keeps the arm's options and drops the gripper's. MuJoCo's implicit integrators apply
     # the servos' damping after the contacts are solved: with them, and steps of 5 ms, what the
-    # gripper holds creeps by up to a centimetre while it is lifted; like this by 0.3 mm.
+    # gripper holds creeps by up to a centimetre while it is lifted; like this by a millimetre.
     spec.option.timestep = 0.0025
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_EULER
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
