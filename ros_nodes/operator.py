@@ -131,10 +131,7 @@ class Operator:
             self._say_stop(text, seconds)
         self.wait_for(
             "meeting correction_node (is `bridle up` running?)",
-            lambda: (
-                self._node.count_subscribers("correction") > 0
-                and self._node.count_publishers("correction_outcome") > 0
-            ),
+            self._is_heard,
             seconds,
         )
         self._outcomes.clear()
@@ -145,6 +142,18 @@ class Operator:
             seconds,
         )
         return next(o for o in self._outcomes if o["text"] == text)
+
+    def _is_heard(self) -> bool:
+        """Whether the node that answers is among those that a correction reaches.
+
+        The guard hears corrections, too, and may be met before.
+        """
+        listeners = self._node.get_subscriptions_info_by_topic("correction")
+        answering = self._node.get_publishers_info_by_topic("correction_outcome")
+        names = {listener.node_name for listener in listeners}
+        return self._correction.get_subscription_count() >= len(listeners) and any(
+            node.node_name in names for node in answering
+        )
 
     def _say_stop(self, text: str, seconds: float) -> None:
         """Say a stop until the guard has heard it; nobody else is waited for."""
