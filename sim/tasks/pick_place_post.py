@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import mujoco
 import numpy as np
 
-from bridle.sim.objects import GREEN, GREY, HALF, RED, Vector, add_cube, add_spot
+from bridle.sim.objects import GREY, HALF, Vector
 from bridle.sim.script import CLEARANCE, CLOSED, Phase, ToolTarget, pick, place, stay
-from bridle.sim.tabletop import TabletopEnv
+from bridle.sim.tasks.pick_place import PickPlace
 
 POST, POST_RADIUS, POST_HEIGHT = np.array([0.465, 0.0]), 0.055, 0.18
 """Where the post stands, how thick and how high it is [m]."""
@@ -21,11 +21,9 @@ SPREAD = 0.012
 """How far each may be shifted along the axis [m]."""
 SIDE = 0.165
 """How far to the side of the post's middle it is passed [m]."""
-GOAL_RADIUS = 0.025
-"""The cube's centre must be this close to the spot [m]."""
 
 
-class PickPlacePost(TabletopEnv):
+class PickPlacePost(PickPlace):
     """Success: the cube lies within 25 mm of the spot behind the post, let go, tool above 5 cm.
 
     Anything that touches the post costs. `object_state` (8,): cube x, y, z [m], cos and sin of four
@@ -33,7 +31,6 @@ class PickPlacePost(TabletopEnv):
     as the robot sees it.
     """
 
-    n_object_state = 8
     goals = ("put the cube on the green spot behind the post",)
     modes = ("left", "right")
     obstacles = ("post",)
@@ -54,8 +51,7 @@ class PickPlacePost(TabletopEnv):
     @classmethod
     def add_objects(cls, spec: mujoco.MjSpec) -> None:
         """Add a cube, a post and a flat disc that marks the spot."""
-        add_cube(spec, "cube", RED)
-        add_spot(spec, "goal", GOAL_RADIUS, GREEN)
+        super().add_objects(spec)
         spec.worldbody.add_geom(
             name="post",
             type=mujoco.mjtGeom.mjGEOM_CYLINDER,
@@ -73,16 +69,9 @@ class PickPlacePost(TabletopEnv):
         self._mode = ""
 
     def occupied(self) -> Iterator[tuple[Vector, float]]:
-        """Cube, post and goal."""
-        yield self.body("cube").position[:2], 0.09
+        """Cube, goal and post."""
+        yield from super().occupied()
         yield POST, POST_RADIUS
-        yield self.goal[:2], 0.09
-
-    @property
-    def goal(self) -> Vector:
-        """The spot (3,) [m]."""
-        spot: Vector = self.data.mocap_pos[0].copy()
-        return spot
 
     @property
     def mode(self) -> str:
@@ -91,20 +80,6 @@ class PickPlacePost(TabletopEnv):
         if abs(x - POST[0]) < POST_RADIUS and abs(y) > POST_RADIUS:
             self._mode = "left" if y > 0 else "right"
         return self._mode
-
-    def object_state(self) -> Vector:
-        """See the class."""
-        return np.concatenate([self.body("cube").cube_state(), self.goal])
-
-    def is_success(self) -> bool:
-        """See the class."""
-        cube = self.data.body("cube").xpos
-        return bool(
-            np.linalg.norm(cube[:2] - self.goal[:2]) < GOAL_RADIUS
-            and cube[2] < HALF + 0.01
-            and self.gripper_share() < 0.25
-            and self.tool_position()[2] > 0.05
-        )
 
     def progress(self) -> float:
         """Half for reaching the cube, half for bringing it round the post to the spot."""
