@@ -242,29 +242,24 @@ def _spec(key: str, value: NDArray[np.generic], meanings: Mapping[str, Any]) -> 
     return known_key(key, value.shape)
 
 
-def _open(config: CollectConfig, instructions: Sequence[str]) -> DemonstrationWriter:
-    """The set, created or continued; its keys are those of a short first episode."""
-    env = sim.make(config.task, **config.environment_options())
-    try:
-        observation, _ = env.reset(seed=config.first_seed)
-        meanings = getattr(env, "meanings", {})
-        keys = {key: _spec(key, value, meanings) for key, value in observation.items()}
-        action = np.zeros(env.action_space.shape, np.float32)
-        keys["action"] = _spec("action", action, meanings)
-        robot, rate = getattr(env, "robot", "simulated"), 1 / env.control_dt
-    finally:
-        env.close()
+def _open(config: CollectConfig, env: Any) -> DemonstrationWriter:
+    """The set, created or continued; its keys are those of a first observation."""
+    observation, _ = env.reset(seed=config.first_seed)
+    meanings = getattr(env, "meanings", {})
+    keys = {key: _spec(key, value, meanings) for key, value in observation.items()}
+    action = np.zeros(env.action_space.shape, np.float32)
+    keys["action"] = _spec("action", action, meanings)
     for key in (
         "reward", "cost", "instruction_id", "goal_id", "intervention", "timestamp",
     ):  # fmt: skip
         keys[key] = known_key(key)
     return create_or_resume(
         config.out,
-        robot=robot,
+        robot=env.robot,
         task=config.task,
-        control_rate=round(rate, 6),
+        control_rate=round(1 / env.control_dt, 6),
         keys=keys,
-        instructions=instructions,
+        instructions=env.sentences(),
         source=config.source(),
         episode_keys={"seed": "int64", "mode": "int16"},
     )
@@ -289,9 +284,9 @@ def collect(config: CollectConfig) -> CollectResult:
         DemonstrationError: another set is there, or an episode cannot be recorded.
     """
     began = time.monotonic()
-    env = sim.make(config.task)
+    env = sim.make(config.task, **config.environment_options())
     instructions, modes = env.sentences(), ("", *env.modes)
-    with _open(config, instructions) as writer:
+    with closing(env), _open(config, env) as writer:
         resumed = writer.n_episodes
         done = writer.episode_values("seed")
         last = int(done[-1]) if len(done) else config.first_seed - 1
