@@ -1,6 +1,7 @@
 """pick-place: a cube to a marked spot; both anywhere on the table before the robot."""
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import mujoco
 import numpy as np
@@ -25,8 +26,8 @@ class PickPlace(TabletopEnv):
     """
 
     n_object_state = 8
-    goals = ("put the cube on the green spot",)
-    phases = (
+    goals: ClassVar[tuple[str, ...]] = ("put the cube on the green spot",)
+    phases: ClassVar[tuple[str, ...]] = (
         "move above the cube",
         "lower to the cube",
         "close the gripper",
