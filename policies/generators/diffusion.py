@@ -168,9 +168,7 @@ class Diffusion:
                 scheduler.alphas_cumprod[t - gap] if t >= gap else scheduler.final_alpha_cumprod
             )
             sigma = math.sqrt(1 - kept)
-            yield self._row(
-                t, p, q, a=sigma * u, b=math.sqrt(kept), f=sigma * w, clip=self._clip
-            )
+            yield self._row(t, p, q, a=sigma * u, b=math.sqrt(kept), f=sigma * w, clip=self._clip)
 
     def _ddpm(self, scheduler: Any) -> Iterator[Row]:
         kept = (*self._alpha.square().tolist(), 1.0)

@@ -1,4 +1,4 @@
-"""Energy-based generation: chunks roll down a learned energy, a fixed number of steps or until flat.
+"""Energy-based generation: chunks roll down a learned energy, some steps or until it is flat.
 
 Any network becomes an energy, E(x) = <x, network(x)> / entries. Two losses are here:
 

@@ -16,7 +16,7 @@ class RegressionConfig:
 
 
 class Regression:
-    """The mean chunk of an observation; where there are two ways it gives what lies between them."""
+    """The mean chunk of an observation: where there are two ways, what lies between them."""
 
     n_times = 1
     columns = ("time",)

@@ -5,6 +5,7 @@ its channels (FiLM, Perez et al. 2018, arXiv 1709.07871).
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, get_args
 
 import torch
@@ -97,7 +98,7 @@ class UNet1D(nn.Module):
         size = config.time_channels + cond_size
         widths = [action_size, *config.channels]
         self.down = nn.ModuleList()
-        for level, (inputs, outputs) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for level, (inputs, outputs) in enumerate(pairwise(widths)):
             last = level == halvings
             self.down.append(
                 nn.ModuleList(
