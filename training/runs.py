@@ -72,7 +72,7 @@ def write_config(run: Path, config: RunConfig) -> None:
     """Write `config.yaml` atomically."""
     content = plain(asdict(config))
     for part in PARTS:
-        content["policy"][part] = plain(toplain(part, getattr(config.policy, part)))
+        content["policy"][part] = plain(to_plain(part, getattr(config.policy, part)))
     text = yaml.safe_dump(content, sort_keys=False)
     partial = run / f"{CONFIG}.partial"
     partial.write_text(text)
@@ -91,7 +91,7 @@ def read_config(run: Path) -> RunConfig:
     try:
         content = yaml.safe_load(path.read_text())
         for part in PARTS:
-            content["policy"][part] = fromplain(part, content["policy"][part])
+            content["policy"][part] = from_plain(part, content["policy"][part])
         return dacite.from_dict(RunConfig, content, dacite.Config(strict=True, cast=[tuple]))
     except (yaml.YAMLError, dacite.DaciteError, TypeError, KeyError, AttributeError) as error:
         raise TrainingError(f"{path}: {error}") from error
