@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from bridle.policies.encoders import StateEncoder, StateEncoderConfig
 from bridle.policies.exceptions import PolicyError
-from bridle.policies.generators import Flow, FlowConfig
-from bridle.policies.networks import MLPConfig, ResidualMLP
+from bridle.policies.generators import FlowConfig, GeneratorConfig, build_generator
+from bridle.policies.networks import MLPConfig, NetworkConfig, build_network
 from bridle.policies.normalizer import Normalizer
 
 
@@ -29,9 +29,9 @@ class PolicyConfig:
     """Actions predicted (H), the first one at the oldest observation of the history."""
     n_action_steps: int = 8
     """Actions executed before the next chunk (Ta)."""
-    network: MLPConfig = field(default_factory=MLPConfig)
+    network: NetworkConfig = field(default_factory=MLPConfig)
     """The network."""
-    generator: FlowConfig = field(default_factory=FlowConfig)
+    generator: GeneratorConfig = field(default_factory=FlowConfig)
     """The generator."""
 
     def __post_init__(self) -> None:
@@ -67,10 +67,14 @@ class Policy(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = StateEncoder(config.encoder)
-        self.network = ResidualMLP(
-            config.horizon, config.action_size, self.encoder.output_size, config.network
+        self.generator = build_generator(config.generator)
+        self.network = build_network(
+            config.network,
+            horizon=config.horizon,
+            action_size=config.action_size,
+            cond_size=self.encoder.output_size,
+            n_times=self.generator.n_times,
         )
-        self.generator = Flow(config.generator)
         self.action_normalizer = Normalizer({"action": config.action_size}, min_std=1e-3)
 
     def fit(self, batch: Mapping[str, Tensor]) -> None:
@@ -148,10 +152,10 @@ class Policy(nn.Module):
             n_steps: steps of the table; None takes the generator's own.
         """
         cond, offset, scale = self.encode(observation)
-        x = noise
+        x = self.generator.start(noise)
         for row in self.generator.table(n_steps).to(noise):
             x, _ = self.step(x, row, cond)
-        return offset + scale * x
+        return offset + scale * self.generator.finish(x)
 
     def check_fitted(self) -> None:
         """Raise PolicyError when normalisation statistics are missing."""

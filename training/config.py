@@ -33,12 +33,12 @@ class TrainConfig:
     """Actions executed per chunk (Ta)."""
     n_obs_steps: int = 1
     """Observations in the history (To)."""
-    width: int = 256
-    """Channels of the network."""
-    blocks: int = 3
-    """Residual blocks of the network."""
-    flow_steps: int = 10
-    """Euler steps at inference."""
+    generator: str = "flow"
+    """How noise becomes actions: flow, shortcut, diffusion, energy, or regression for none."""
+    network: str = "mlp"
+    """What predicts: mlp, unet or transformer."""
+    set: tuple[str, ...] = ()
+    """Settings of these two, as generator.n_steps=4 network.width=128."""
     val_ratio: float = 0.02
     """Share of episodes held out for the validation loss."""
     seed: int = 0

@@ -14,7 +14,7 @@ from diffusers.optimization import get_cosine_schedule_with_warmup
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from bridle.policies import FlowConfig, MLPConfig, Policy, PolicyConfig, StateEncoderConfig
+from bridle.policies import Energy, Policy, PolicyConfig, StateEncoderConfig
 from bridle.training import runs
 from bridle.training.config import TrainConfig
 from bridle.training.demonstrations import DemonstrationSet, load, split_by_episode
@@ -22,6 +22,7 @@ from bridle.training.demonstrations.validation import validate
 from bridle.training.demonstrations.windows import WindowSampler
 from bridle.training.exceptions import TrainingError
 from bridle.training.presets import DIFFERENCES, STATE_KEYS
+from bridle.training.structure import choose
 
 
 def _relative_key(data: DemonstrationSet, keys: Container[str]) -> str | None:
@@ -45,8 +46,7 @@ def policy_config(config: TrainConfig, data: DemonstrationSet) -> PolicyConfig:
         relative_key=_relative_key(data, keys),
         horizon=config.horizon,
         n_action_steps=config.n_action_steps,
-        network=MLPConfig(config.width, config.blocks),
-        generator=FlowConfig(config.flow_steps),
+        **choose({"network": config.network, "generator": config.generator}, config.set),
     )
 
 
@@ -58,6 +58,23 @@ def averaged(policy: Policy, decay: float) -> AveragedModel:
         torch._foreach_lerp_(average, current, 1 - min(decay, (1 + n) / (10 + n)))
 
     return AveragedModel(policy, multi_avg_fn=update)
+
+
+def parameter_groups(policy: Policy, rate: float) -> list[dict[str, Any]]:
+    """The weights in groups of their own learning rates [per step].
+
+    The step size of an energy's descent is learned 3 times as fast, per unit of its first value, as
+    everything else, and does not decay (arXiv 2507.02092).
+    """
+    generator = policy.generator
+    if not isinstance(generator, Energy):
+        return [{"params": list(policy.parameters())}]
+    own = {id(weight) for weight in generator.parameters()}
+    scale = generator.STEP_SIZE_RATE * generator.config.step_size
+    return [
+        {"params": [weight for weight in policy.parameters() if id(weight) not in own]},
+        {"params": list(generator.parameters()), "lr": scale * rate, "weight_decay": 0.0},
+    ]
 
 
 class Learner:
@@ -103,7 +120,7 @@ class Learner:
         policy.fit(self._tensors(self.windows, np.arange(len(self.windows)), "cpu"))
         device = self.accelerator.device
         optimizer = torch.optim.AdamW(
-            policy.parameters(),
+            parameter_groups(policy, config.learning_rate),
             lr=config.learning_rate,
             betas=(0.9, 0.95),
             weight_decay=config.weight_decay,
@@ -202,7 +219,11 @@ class Learner:
             slots.setdefault(int(index), {})[slot] = value
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": slots})
         # The schedule is a function of the step alone.
-        rate = self.config.learning_rate * self.schedule.lr_lambdas[0](self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        for group, first, share in zip(
+            self.optimizer.param_groups,
+            self.schedule.base_lrs,
+            self.schedule.lr_lambdas,
+            strict=True,
+        ):
+            group["lr"] = first * share(self.step)
         self.schedule.last_epoch = self.step

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from bridle.policies import Policy, PolicyConfig
 from bridle.training.exceptions import TrainingError
+from bridle.training.structure import PARTS, from_plain, to_plain
 
 CONFIG, MODEL, STATE, ROBOT = "config.yaml", "model.safetensors", "state.safetensors", "robot.xml"
 METRICS, CURVES = "metrics.jsonl", "curves.png"
@@ -58,17 +59,21 @@ def library_versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in LIBRARIES}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The same in types that YAML and JSON have."""
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return str(value) if isinstance(value, Path) else value
 
 
 def write_config(run: Path, config: RunConfig) -> None:
     """Write `config.yaml` atomically."""
-    text = yaml.safe_dump(_plain(asdict(config)), sort_keys=False)
+    content = plain(asdict(config))
+    for part in PARTS:
+        content["policy"][part] = plain(to_plain(part, getattr(config.policy, part)))
+    text = yaml.safe_dump(content, sort_keys=False)
     partial = run / f"{CONFIG}.partial"
     partial.write_text(text)
     partial.replace(run / CONFIG)
@@ -85,8 +90,10 @@ def read_config(run: Path) -> RunConfig:
         raise TrainingError(f"{run} is not a training run: {CONFIG} is missing")
     try:
         content = yaml.safe_load(path.read_text())
+        for part in PARTS:
+            content["policy"][part] = from_plain(part, content["policy"][part])
         return dacite.from_dict(RunConfig, content, dacite.Config(strict=True, cast=[tuple]))
-    except (yaml.YAMLError, dacite.DaciteError, TypeError, AttributeError) as error:
+    except (yaml.YAMLError, dacite.DaciteError, TypeError, KeyError, AttributeError) as error:
         raise TrainingError(f"{path}: {error}") from error
 
 

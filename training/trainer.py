@@ -64,7 +64,7 @@ def train(config: TrainConfig, robot_xml: str | None = None) -> TrainResult:
         DemonstrationError: the data cannot be read.
     """
     began = time.monotonic()
-    settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
+    settings = runs.plain(asdict(config))
     # Where the run lies does not change what it computes.
     settings.pop("out")
     resume = _prepare_folder(config, settings)

@@ -1,4 +1,4 @@
-"""Train a flow-matching policy on a demonstration set.
+"""Train a policy on a demonstration set.
 
 The run folder takes the averaged weights, the settings, the learning curves and TensorBoard events.
 The same command again continues a run that was cut off.

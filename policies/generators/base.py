@@ -1,6 +1,6 @@
 """The one contract of every generator."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Generator as RandomState
@@ -8,24 +8,33 @@ from torch import Tensor
 
 
 class Network(Protocol):
-    """Anything that maps a noisy chunk, its time and a condition to a chunk-shaped prediction."""
+    """Anything that maps a noisy chunk, its times and a condition to a chunk-shaped prediction."""
 
     def __call__(
         self,
         x: Float[Tensor, "batch horizon action"],
-        time: Float[Tensor, " batch"],
+        times: Float[Tensor, "batch times"],
         cond: Float[Tensor, "batch cond"],
     ) -> Float[Tensor, "batch horizon action"]:
         """Predict."""
         ...
 
 
+@runtime_checkable
 class Generator(Protocol):
     """How noise becomes a chunk: a loss to train with, and a step to walk a table with.
 
     Sampling, reinforcement learning on the chain and the exported graph all walk the rows of
-    `table()` with `step()`; there is no second copy of the time grid.
+    `table()` with `step()`, from `start(noise)` to `finish(state)`; there is no second copy of the
+    time grid. The state is the chunk itself, or the chunk and what a step remembers, one after the
+    other along the horizon.
     """
+
+    n_times: int
+    """Times the network is given: 1, or 2 where it is told the length of the step as well."""
+    columns: tuple[str, ...]
+    """Names of the table's columns. One called `std` is the noise that a sampler adds to a step's
+    result; a deterministic walk leaves it out."""
 
     def loss(
         self,
@@ -41,12 +50,24 @@ class Generator(Protocol):
         """One row of coefficients per step."""
         ...
 
+    def start(
+        self, noise: Float[Tensor, "batch horizon action"]
+    ) -> Float[Tensor, "batch state action"]:
+        """The state before the first step."""
+        ...
+
     def step(
         self,
         network: Network,
-        x: Float[Tensor, "batch horizon action"],
+        x: Float[Tensor, "batch state action"],
         row: Float[Tensor, " columns"],
         cond: Float[Tensor, "batch cond"],
-    ) -> tuple[Float[Tensor, "batch horizon action"], Float[Tensor, " batch"]]:
-        """One step along the table: the next chunk and a score of the present one."""
+    ) -> tuple[Float[Tensor, "batch state action"], Float[Tensor, " batch"]]:
+        """One step along the table: the next state and a score of the present one."""
+        ...
+
+    def finish(
+        self, x: Float[Tensor, "batch state action"]
+    ) -> Float[Tensor, "batch horizon action"]:
+        """The chunk, after the last step."""
         ...

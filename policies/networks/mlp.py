@@ -1,6 +1,5 @@
 """A residual MLP over the flattened chunk: the fastest network that learns table-top tasks."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bridle.policies.exceptions import PolicyError
+from bridle.policies.networks.time import SinusoidalEmbedding
 
 
 @dataclass(frozen=True)
@@ -28,27 +28,6 @@ class MLPConfig:
             raise PolicyError(f"time_channels must be even, got {self.time_channels}")
 
 
-class SinusoidalEmbedding(nn.Module):
-    """Time in [0, 1] as sines and cosines of geometrically spaced frequencies (Vaswani 2017).
-
-    The frequencies span 1 to 1000 radians over the unit interval, so that the ends of a flow and
-    its middle are told apart at every scale.
-    """
-
-    frequencies: Tensor
-
-    def __init__(self, channels: int) -> None:
-        """Precompute `channels / 2` frequencies."""
-        super().__init__()
-        exponents = torch.linspace(0.0, math.log(1000.0), channels // 2)
-        self.register_buffer("frequencies", exponents.exp(), persistent=False)
-
-    def forward(self, time: Float[Tensor, " batch"]) -> Float[Tensor, "batch channels"]:
-        """Embed a batch of times."""
-        angles = time[:, None] * self.frequencies
-        return torch.cat([angles.sin(), angles.cos()], dim=-1)
-
-
 class ResidualBlock(nn.Module):
     """Pre-norm residual block."""
 
@@ -66,15 +45,17 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualMLP(nn.Module):
-    """Residual MLP on the chunk, its time and the condition, joined into one vector."""
+    """Residual MLP on the chunk, its times and the condition, joined into one vector."""
 
-    def __init__(self, horizon: int, action_size: int, cond_size: int, config: MLPConfig) -> None:
+    def __init__(
+        self, horizon: int, action_size: int, cond_size: int, n_times: int, config: MLPConfig
+    ) -> None:
         """Build for chunks (B, `horizon`, `action_size`) and conditions (B, `cond_size`)."""
         super().__init__()
         self.horizon, self.action_size = horizon, action_size
         self.time = SinusoidalEmbedding(config.time_channels)
         chunk = horizon * action_size
-        self.input = nn.Linear(chunk + config.time_channels + cond_size, config.width)
+        self.input = nn.Linear(chunk + n_times * config.time_channels + cond_size, config.width)
         self.blocks = nn.Sequential(*(ResidualBlock(config.width) for _ in range(config.blocks)))
         self.output = nn.Sequential(
             nn.LayerNorm(config.width), nn.SiLU(), nn.Linear(config.width, chunk)
@@ -83,11 +64,11 @@ class ResidualMLP(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch horizon action"],
-        time: Float[Tensor, " batch"],
+        times: Float[Tensor, "batch times"],
         cond: Float[Tensor, "batch cond"],
     ) -> Float[Tensor, "batch horizon action"]:
         """Predict one value per entry of the chunk."""
-        joined = torch.cat([x.flatten(1), self.time(time), cond], dim=-1)
+        joined = torch.cat([x.flatten(1), self.time(times), cond], dim=-1)
         hidden = self.blocks(self.input(joined))
         prediction: Tensor = self.output(hidden)
         return prediction.reshape(-1, self.horizon, self.action_size)

@@ -57,7 +57,7 @@ def test_the_loss_of_the_conditional_expectation_is_the_conditional_variance():
     a = torch.full((256, 4, 3), 0.7)
 
     def exact(x: Tensor, time: Tensor, cond: Tensor) -> Tensor:
-        return (0.7 - x) / (1 - time[:, None, None])
+        return (0.7 - x) / (1 - time[:, :, None])
 
     random = torch.Generator().manual_seed(0)
     loss = Flow(FlowConfig()).loss(exact, a, torch.zeros(256, 1), random)

@@ -42,8 +42,12 @@ def data(tmp_path_factory):
     return path
 
 
+SMALL = ("network.width=32", "network.blocks=1")
+
+
 def config(data, out, **settings) -> TrainConfig:
-    defaults = {"steps": 60, "batch_size": 32, "width": 32, "blocks": 1, "log_every": 20}
+    defaults = {"steps": 60, "batch_size": 32, "log_every": 20}
+    defaults["set"] = SMALL
     return TrainConfig(data=data, out=out, **(defaults | {"val_ratio": 0.1} | settings))
 
 
@@ -101,7 +105,15 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(data, tmp_path):
 def test_a_killed_run_goes_on(data, tmp_path):
     out = tmp_path / "run"
     command = [sys.executable, "-m", "bridle", "train", "--data", str(data), "--out", str(out)]
-    command += ["--steps", "3000", "--batch-size", "32", "--width", "32", "--blocks", "1"]
+    command += [
+        "--steps",
+        "3000",
+        "--batch-size",
+        "32",
+        "--set",
+        "network.width=32",
+        "network.blocks=1",
+    ]
     command += ["--checkpoint-seconds", "0.2"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
@@ -173,3 +185,65 @@ def test_the_average_follows_its_formula():
 def test_settings_out_of_range_are_refused(data, tmp_path, settings):
     with pytest.raises(TrainingError, match=next(iter(settings))):
         config(data, tmp_path / "run", **settings)
+
+
+KINDS = ["flow", "shortcut", "diffusion", "energy", "regression"]
+
+
+@pytest.mark.parametrize("generator", KINDS)
+@pytest.mark.parametrize("network", ["mlp", "unet", "transformer"])
+def test_every_kind_trains_continues_and_comes_back(generator, network, data, tmp_path):
+    small = {
+        "mlp": ("network.width=32", "network.blocks=1"),
+        "unet": ("network.channels=[16, 32]", "network.time_channels=16"),
+        "transformer": ("network.width=32", "network.layers=1"),
+    }[network]
+    settings = {"generator": generator, "network": network, "set": small}
+    result = train(config(data, tmp_path / "run", steps=6, **settings))
+    assert np.isfinite(result.train_loss)
+    policy, kept = runs.load_policy(tmp_path / "run")
+    assert type(policy.generator).__name__.lower() == generator
+    assert kept.policy == policy.config
+    observation = {key: torch.randn(3, 1, n) for key, n in policy.config.encoder.keys.items()}
+    chunk = policy.sample(observation, torch.randn(3, 16, policy.config.action_size))
+    assert chunk.shape == (3, 16, policy.config.action_size)
+    assert chunk.isfinite().all()
+
+
+def test_the_step_size_of_a_descent_learns_faster_and_continues_so(data, tmp_path):
+    settings = {"generator": "energy", "set": (*SMALL, "generator.step_size=2.0")}
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train(config(data, whole, steps=20, **settings))
+    learner = Learner(config(data, cut, steps=20, **settings))
+    assert [group["lr"] for group in learner.optimizer.param_groups][1] == pytest.approx(
+        6 * learner.optimizer.param_groups[0]["lr"]
+    )
+    cut.mkdir()
+    for _, _ in zip(range(10), learner.train_steps(), strict=False):
+        pass
+    learner.save()
+    again = Learner(config(data, cut, steps=20, **settings))
+    again.restore()
+    for _ in again.train_steps():
+        pass
+    again.save()
+    assert same(weights(whole), weights(cut))
+    assert not torch.equal(weights(whole)["generator.step_size"], torch.tensor(2.0))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"generator": "flwo"}, "did you mean flow"),
+        ({"network": "cnn"}, "there are mlp, unet, transformer"),
+        ({"set": ("generator.steps=4",)}, "has no setting 'steps'; it has n_steps"),
+        ({"set": ("generator.n_steps=four",)}, "generator flow: .*n_steps"),
+        ({"set": ("n_steps=4",)}, "written part.name=value"),
+        ({"set": ("generator.n_steps",)}, "written part.name=value"),
+        ({"set": ("generator.n_steps=[",)}, "is no value"),
+        ({"set": ("encoder.keys={}",)}, "part of network, generator"),
+    ],
+)
+def test_settings_that_are_not_there_are_named(settings, message, data, tmp_path):
+    with pytest.raises(TrainingError, match=message):
+        train(config(data, tmp_path / "run", **settings))

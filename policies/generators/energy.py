@@ -1,0 +1,225 @@
+"""Energy-based generation: chunks roll down a learned energy, some steps or until it is flat.
+
+Any network becomes an energy, E(x) = <x, network(x)> / entries. Two losses are here:
+
+- `coupled` (the default): descent starts from a corrupted action, x = (1 - t) noise + t action, and
+  one step x - alpha dE/dx shall land on the action. That keeps every mode, with two steps at
+  inference. It is equilibrium matching (Wang and Du 2025, arXiv 2510.02300) with weight 1 - t.
+- `published`: the loop of energy-based transformers (Gladstone et al. 2025, arXiv 2507.02092) and
+  EBT-Policy (arXiv 2510.27545): from independent noise a random number of steps of random size,
+  with annealed Langevin noise, detached in between; each shall land on the action. Noise and action
+  are independent, so that this is regression: it lands between modes.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bridle.policies.exceptions import PolicyError
+from bridle.policies.generators.base import Network
+
+Loop = Literal["coupled", "published"]
+
+
+@dataclass(frozen=True)
+class EnergyConfig:
+    """Settings of an `Energy`."""
+
+    n_steps: int = 2
+    """Steps of the descent at inference."""
+    loop: Loop = "coupled"
+    """Which loss to train with; see the module."""
+    step_size: float = 1.0
+    """First value of alpha, which is learned, with a learning rate of 3 times this."""
+    beta: float = 0.3
+    """Where the loss turns from squared to absolute error, in normalised units."""
+    zero: float = 0.0
+    """Weight of the term that gives the energy an absolute zero: below it for what was seen, above
+    it for other observations. Without it energies say nothing about an unfamiliar observation."""
+    momentum: float = 0.0
+    """Nesterov momentum of the descent at inference."""
+    train_steps: tuple[int, int] = (2, 3)
+    """Fewest and most steps of the published loop."""
+    step_spread: float = 2.0
+    """The published loop draws alpha between itself divided by this and multiplied with it."""
+    langevin: float = 0.05
+    """Standard deviation of the published loop's noise at its first step; it falls to zero."""
+    tolerance: float = 0.0
+    """At inference a chunk whose gradient is smaller than this (root mean square, in normalised
+    units) stays where it is; 0 always takes every step."""
+
+    def __post_init__(self) -> None:
+        if self.n_steps < 1:
+            raise PolicyError(f"n_steps must be at least 1, got {self.n_steps}")
+        if self.loop not in get_args(Loop):
+            raise PolicyError(f"loop must be one of {', '.join(get_args(Loop))}, got {self.loop!r}")
+        for name in ("step_size", "beta"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise PolicyError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("zero", "langevin", "tolerance"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise PolicyError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not 0 <= self.momentum < 1:
+            raise PolicyError(f"momentum must lie in [0, 1), got {self.momentum}")
+        low, high = self.train_steps
+        if not 1 <= low <= high:
+            raise PolicyError(f"train_steps must be two rising numbers, got {self.train_steps}")
+        if not 1 <= self.step_spread < math.inf:
+            raise PolicyError(f"step_spread must be at least 1, got {self.step_spread}")
+
+
+class Energy(nn.Module):
+    """Descent on a learned energy. Rows of the table hold the step's share of alpha."""
+
+    n_times = 1
+    columns: tuple[str, ...] = ("share",)
+    STEP_SIZE_RATE = 3.0
+    """Learning rate of alpha over the network's, per unit of its first value."""
+
+    def __init__(self, config: EnergyConfig) -> None:
+        """Begin with the step size of the settings; it is the only weight of its own."""
+        super().__init__()
+        self.config = config
+        self.step_size = nn.Parameter(torch.tensor(float(config.step_size)))
+
+    def energy(
+        self,
+        network: Network,
+        x: Float[Tensor, "batch horizon action"],
+        cond: Float[Tensor, "batch cond"],
+    ) -> Float[Tensor, " batch"]:
+        """Energy of chunks; low is good. Below zero is familiar, if trained with `zero`."""
+        times = x.new_zeros(x.shape[0], 1)
+        return (x * network(x, times, cond)).mean(dim=(1, 2))
+
+    def _slope(
+        self, network: Network, x: Tensor, cond: Tensor, *, create_graph: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Gradient of the energy, in units of single entries (B, H, A), and the energy (B,)."""
+        with torch.enable_grad():
+            x = x if create_graph and x.requires_grad else x.detach().requires_grad_()
+            energy = self.energy(network, x, cond)
+            (slope,) = torch.autograd.grad(energy.sum(), x, create_graph=create_graph)
+        return slope * x[0].numel(), energy
+
+    @property
+    def alpha(self) -> Float[Tensor, ""]:
+        """The step size, kept positive."""
+        return self.step_size.clamp(min=1e-4)
+
+    def loss(
+        self,
+        network: Network,
+        chunk: Float[Tensor, "batch horizon action"],
+        cond: Float[Tensor, "batch cond"],
+        random: torch.Generator | None = None,
+    ) -> Float[Tensor, "batch horizon action"]:
+        """Error of where descent lands, for each entry."""
+        noise = torch.randn(chunk.shape, generator=random, device=chunk.device, dtype=chunk.dtype)
+        losses = {"coupled": self._coupled, "published": self._published}
+        entries = losses[self.config.loop](network, chunk, noise, cond, random)
+        if self.config.zero:
+            entries = entries + self.config.zero * self._zero(network, chunk, cond, random)
+        return entries
+
+    def _land(self, x: Tensor, chunk: Tensor) -> Tensor:
+        return functional.smooth_l1_loss(x, chunk, reduction="none", beta=self.config.beta)
+
+    def _coupled(
+        self,
+        network: Network,
+        chunk: Tensor,
+        noise: Tensor,
+        cond: Tensor,
+        random: torch.Generator | None,
+    ) -> Tensor:
+        t = torch.rand(chunk.shape[0], 1, 1, generator=random, device=chunk.device).to(chunk)
+        x = (1 - t) * noise + t * chunk
+        slope, _ = self._slope(network, x, cond, create_graph=True)
+        return self._land(x - self.alpha * slope, chunk)
+
+    def _published(
+        self,
+        network: Network,
+        chunk: Tensor,
+        noise: Tensor,
+        cond: Tensor,
+        random: torch.Generator | None,
+    ) -> Tensor:
+        low, high = self.config.train_steps
+        steps = int(torch.randint(low, high + 1, (), generator=random, device=chunk.device))
+        x, entries = noise, torch.zeros_like(chunk)
+        for k in range(steps):
+            shake = torch.randn(
+                chunk.shape, generator=random, device=chunk.device, dtype=chunk.dtype
+            )
+            x = x.detach() + self.config.langevin * (1 - k / steps) * shake
+            spread = 2 * torch.rand((), generator=random, device=chunk.device).to(chunk) - 1
+            slope, _ = self._slope(network, x, cond, create_graph=True)
+            x = x - self.alpha * self.config.step_spread**spread * slope
+            entries = entries + self._land(x, chunk) / steps
+        return entries
+
+    def _zero(
+        self, network: Network, chunk: Tensor, cond: Tensor, random: torch.Generator | None
+    ) -> Tensor:
+        """Seen pairs below zero; the same actions under other conditions above it."""
+        batch = cond.shape[0]
+        others = cond.roll(1, dims=0)
+        noise = torch.randn(cond.shape, generator=random, device=cond.device, dtype=cond.dtype)
+        draw = torch.rand(batch, 3, generator=random, device=cond.device).to(cond)
+        scale = 0.2 * 15 ** draw[:, :1]  # 0.2 to 3 standard deviations, evenly in the logarithm
+        share = torch.rand(cond.shape, generator=random, device=cond.device).to(cond)
+        noisy = cond + scale * cond.std(dim=0, keepdim=True) * noise * (share < draw[:, 1:2])
+        unfamiliar = torch.where(draw[:, 2:] < 0.5, others, noisy)
+        # Per entry, as the slope is: the mean of a chunk's energy is small.
+        seen = self.energy(network, chunk, cond) * chunk[0].numel()
+        unseen = self.energy(network, chunk, unfamiliar) * chunk[0].numel()
+        return (functional.softplus(seen) + functional.softplus(-unseen)).mean()
+
+    def table(self, n_steps: int | None = None) -> Float[Tensor, "steps columns"]:
+        """Every step is a whole alpha.
+
+        Raises:
+            PolicyError: fewer than one step.
+        """
+        steps = self.config.n_steps if n_steps is None else n_steps
+        if steps < 1:
+            raise PolicyError(f"a descent needs at least 1 step, got {steps}")
+        return torch.ones(steps, 1)
+
+    def start(
+        self, noise: Float[Tensor, "batch horizon action"]
+    ) -> Float[Tensor, "batch state action"]:
+        """The noise; with momentum, beside where it came from."""
+        return torch.cat([noise, noise], dim=1) if self.config.momentum else noise
+
+    def finish(
+        self, x: Float[Tensor, "batch state action"]
+    ) -> Float[Tensor, "batch horizon action"]:
+        """The chunk."""
+        return x.chunk(2, dim=1)[0] if self.config.momentum else x
+
+    def step(
+        self,
+        network: Network,
+        x: Float[Tensor, "batch state action"],
+        row: Float[Tensor, " columns"],
+        cond: Float[Tensor, "batch cond"],
+    ) -> tuple[Float[Tensor, "batch state action"], Float[Tensor, " batch"]]:
+        """One step down; the score is the energy there, before it."""
+        momentum = self.config.momentum
+        now, before = x.chunk(2, dim=1) if momentum else (x, x)
+        ahead = now + momentum * (now - before)
+        slope, energy = self._slope(network, ahead, cond, create_graph=False)
+        result = ahead - row[0] * self.alpha * slope
+        if self.config.tolerance:
+            flat = slope.square().mean(dim=(1, 2), keepdim=True).sqrt() < self.config.tolerance
+            result = torch.where(flat, now, result)
+        result = result.detach()
+        return (torch.cat([result, now], dim=1) if momentum else result), energy.detach()
