@@ -18,6 +18,7 @@ from bridle.policies.generators.base import Network
 
 Times = Literal["uniform", "logit-normal", "beta"]
 Solver = Literal["euler", "midpoint"]
+Prediction = Literal["sample", "velocity"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class FlowConfig:
     times: Times = "uniform"
     """How times are drawn in training: `logit-normal` favours the middle, `beta` (Beta(1.5, 1) of
     the noise's share) the noisy end."""
+    prediction: Prediction = "sample"
+    """What the network predicts: where the path ends (the clean chunk), or its velocity. They say
+    the same; but a network that gives the velocity has to give the noise back exactly, which small
+    ones do badly where there are few steps."""
     solver: Solver = "euler"
     """How a step is taken; `midpoint` asks the network twice and errs by a power of dt less."""
     beta: float = 0.0
@@ -38,7 +43,11 @@ class FlowConfig:
     def __post_init__(self) -> None:
         if self.n_steps < 1:
             raise PolicyError(f"n_steps must be at least 1, got {self.n_steps}")
-        for name, allowed in (("times", get_args(Times)), ("solver", get_args(Solver))):
+        for name, allowed in (
+            ("times", get_args(Times)),
+            ("prediction", get_args(Prediction)),
+            ("solver", get_args(Solver)),
+        ):
             if getattr(self, name) not in allowed:
                 raise PolicyError(
                     f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}"
@@ -111,12 +120,21 @@ class Flow:
         cond: Float[Tensor, "batch cond"],
         random: torch.Generator | None = None,
     ) -> Float[Tensor, "batch horizon action"]:
-        """Error of the velocity at a random time, for each entry."""
+        """Error of the prediction at a random time, for each entry."""
         noise = torch.randn(chunk.shape, generator=random, device=chunk.device, dtype=chunk.dtype)
         time = self._draw_times(chunk, random)
         t = time[:, None, None]
-        velocity = network(t * chunk + (1 - t) * noise, time[:, None], cond)
-        return error(velocity - (chunk - noise), self.config.beta)
+        x = t * chunk + (1 - t) * noise
+        return self._error(network(x, time[:, None], cond), x, t, chunk - noise)
+
+    def _error(self, prediction: Tensor, x: Tensor, t: Tensor, velocity: Tensor) -> Tensor:
+        """Of a prediction at x and t, where the velocity should be this."""
+        wanted = velocity if self.config.prediction == "velocity" else x + (1 - t) * velocity
+        return error(prediction - wanted, self.config.beta)
+
+    def _velocity(self, prediction: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        """The velocity at x and t < 1 that a prediction says."""
+        return prediction if self.config.prediction == "velocity" else (prediction - x) / (1 - t)
 
     def table(self, n_steps: int | None = None) -> Float[Tensor, "steps columns"]:
         """The time grid: rows (t_k, dt) with t_k = k / K and dt = 1 / K.
@@ -151,11 +169,12 @@ class Flow:
     ) -> tuple[Float[Tensor, "batch horizon action"], Float[Tensor, " batch"]]:
         """One step; the score is the mean squared velocity, in normalised units."""
         time, dt = row[0], row[1]
-        velocity = network(x, time.expand(x.shape[0], 1), cond)
+        velocity = self._velocity(network(x, time.expand(x.shape[0], 1), cond), x, time)
         score = velocity.square().mean(dim=(1, 2))
         if self.config.solver == "midpoint":
-            middle = (time + 0.5 * dt).expand(x.shape[0], 1)
-            velocity = network(x + 0.5 * dt * velocity, middle, cond)
+            x_half, t_half = x + 0.5 * dt * velocity, time + 0.5 * dt
+            prediction = network(x_half, t_half.expand(x.shape[0], 1), cond)
+            velocity = self._velocity(prediction, x_half, t_half)
         return x + dt * velocity, score
 
 
@@ -180,7 +199,7 @@ class Shortcut(Flow):
         cond: Float[Tensor, "batch cond"],
         random: torch.Generator | None = None,
     ) -> Float[Tensor, "batch horizon action"]:
-        """Error of the velocity, and for a share of the batch of the self-consistency."""
+        """Error of the prediction, and for a share of the batch of the self-consistency."""
         config, device, dtype = self.config, chunk.device, chunk.dtype
         batch = chunk.shape[0]
         n_twice = round(config.consistency * batch)
@@ -195,15 +214,15 @@ class Shortcut(Flow):
         time[:n_twice] = ((share * cells).floor() / cells).to(dtype)
         length = torch.zeros_like(time)
         length[:n_twice] = (1 / cells).to(dtype)
-        x = time[:, None, None] * chunk + (1 - time)[:, None, None] * noise
+        t = time[:, None, None]
+        x = t * chunk + (1 - t) * noise
         target = chunk - noise
         if n_twice:
             target = target.clone()
             target[:n_twice] = self._two_steps(
                 network, x[:n_twice], time[:n_twice], 0.5 * length[:n_twice], cond[:n_twice]
             )
-        velocity = network(x, self._times(time, length), cond)
-        return error(velocity - target, config.beta)
+        return self._error(network(x, self._times(time, length), cond), x, t, target)
 
     def _times(self, time: Tensor, length: Tensor) -> Float[Tensor, "batch 2"]:
         """What the network is told; steps of the finest grid are those of the flow, d = 0."""
@@ -215,9 +234,10 @@ class Shortcut(Flow):
         self, network: Network, x: Tensor, time: Tensor, half: Tensor, cond: Tensor
     ) -> Tensor:
         """Mean velocity of two steps of `half`."""
-        first = network(x, self._times(time, half), cond)
-        x = x + half[:, None, None] * first
-        second = network(x, self._times(time + half, half), cond)
+        t, d = time[:, None, None], half[:, None, None]
+        first = self._velocity(network(x, self._times(time, half), cond), x, t)
+        x = x + d * first
+        second = self._velocity(network(x, self._times(time + half, half), cond), x, t + d)
         return 0.5 * (first + second)
 
     def table(self, n_steps: int | None = None) -> Float[Tensor, "steps columns"]:
@@ -242,5 +262,6 @@ class Shortcut(Flow):
         cond: Float[Tensor, "batch cond"],
     ) -> tuple[Float[Tensor, "batch horizon action"], Float[Tensor, " batch"]]:
         """One step of the length the row says; the score is the mean squared velocity."""
-        velocity = network(x, self._times(row[0], row[1]).expand(x.shape[0], 2), cond)
+        prediction = network(x, self._times(row[0], row[1]).expand(x.shape[0], 2), cond)
+        velocity = self._velocity(prediction, x, row[0])
         return x + row[1] * velocity, velocity.square().mean(dim=(1, 2))

@@ -1,8 +1,11 @@
+import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
 from bridle.policies import Flow, FlowConfig
+
+VELOCITY = Flow(FlowConfig(prediction="velocity"))
 
 
 def linear_field(x: Tensor, time: Tensor, cond: Tensor) -> Tensor:
@@ -25,7 +28,7 @@ def test_euler_converges_to_the_closed_form_of_gaussian_to_gaussian():
     x = torch.randn(64, 4, 3)
     cond = torch.full((64, 1), 2.0)
     exact = 2.0 + 0.5 * x
-    errors = [float((walk(Flow(FlowConfig()), x, cond, n) - exact).abs().max()) for n in (64, 256)]
+    errors = [float((walk(VELOCITY, x, cond, n) - exact).abs().max()) for n in (64, 256)]
     assert errors[1] < 0.02
     assert errors[0] / errors[1] > 3  # first order: four times the steps, a quarter of the error
 
@@ -42,7 +45,7 @@ def test_a_step_equals_the_euler_step_of_diffusers():
     steps = 10
     scheduler = FlowMatchEulerDiscreteScheduler()
     scheduler.set_timesteps(sigmas=torch.linspace(1, 1 / steps, steps).tolist())
-    flow, cond = Flow(FlowConfig()), torch.ones(5, 1)
+    flow, cond = VELOCITY, torch.ones(5, 1)
     torch.manual_seed(1)
     x = theirs = torch.randn(5, 4, 3)
     for row, timestep in zip(flow.table(steps), scheduler.timesteps, strict=True):
@@ -52,16 +55,32 @@ def test_a_step_equals_the_euler_step_of_diffusers():
         assert torch.allclose(x, theirs, atol=1e-6)
 
 
-def test_the_loss_of_the_conditional_expectation_is_the_conditional_variance():
+@pytest.mark.parametrize("prediction", ["velocity", "sample"])
+def test_the_loss_of_the_conditional_expectation_is_the_conditional_variance(prediction):
     # With one datum a and the exact field v = (a - x_t) / (1 - t) the loss vanishes.
     a = torch.full((256, 4, 3), 0.7)
 
     def exact(x: Tensor, time: Tensor, cond: Tensor) -> Tensor:
-        return (0.7 - x) / (1 - time[:, :, None])
+        ahead = a[:1].expand_as(x)
+        return ahead if prediction == "sample" else (ahead - x) / (1 - time[:, :, None])
 
     random = torch.Generator().manual_seed(0)
-    loss = Flow(FlowConfig()).loss(exact, a, torch.zeros(256, 1), random)
+    loss = Flow(FlowConfig(prediction=prediction)).loss(exact, a, torch.zeros(256, 1), random)
     assert float(loss.median()) < 1e-8
+
+
+@pytest.mark.parametrize("solver", ["euler", "midpoint"])
+def test_predicting_the_end_of_the_path_says_the_same_as_predicting_the_velocity(solver):
+    def end(x: Tensor, times: Tensor, cond: Tensor) -> Tensor:
+        return x + (1 - times[:, :, None]) * linear_field(x, times, cond)
+
+    a, b = (Flow(FlowConfig(prediction=p, solver=solver)) for p in ("velocity", "sample"))
+    x = y = torch.randn(32, 4, 3, dtype=torch.double)
+    cond = torch.randn(32, 1, dtype=torch.double)
+    for row in a.table(5).double():
+        (x, p), (y, q) = a.step(linear_field, x, row, cond), b.step(end, y, row, cond)
+        assert torch.allclose(p, q)
+    assert torch.allclose(x, y)
 
 
 def test_the_loss_is_reproducible_from_its_generator():

@@ -34,7 +34,7 @@ SETTINGS = {
     "dpm-solver++": DiffusionConfig(sampler="dpm-solver++", n_steps=5, prediction="sample"),
     "flow": FlowConfig(n_steps=4),
     "midpoint": FlowConfig(n_steps=2, solver="midpoint", times="beta", beta=0.3),
-    "logit-normal": FlowConfig(times="logit-normal"),
+    "logit-normal": FlowConfig(times="logit-normal", prediction="velocity"),
     "shortcut": ShortcutConfig(n_steps=2, finest=16),
     "energy": EnergyConfig(zero=0.03),
     "momentum": EnergyConfig(momentum=0.5, n_steps=3, tolerance=1e-3),
@@ -156,7 +156,7 @@ def test_a_flow_between_gaussians_is_the_closed_form():
     expected = mean + spread * noise
     errors = {}
     for solver in ("euler", "midpoint"):
-        flow = Flow(FlowConfig(solver=solver))
+        flow = Flow(FlowConfig(solver=solver, prediction="velocity"))
         for steps in (8, 64):
             x = noise
             for row in flow.table(steps).double():
