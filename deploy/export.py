@@ -9,7 +9,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,12 @@ from bridle.deploy import bundle as files
 from bridle.deploy.bundle import Bundle, Manifest, TensorSpec, load_bundle, sha256, write_bundle
 from bridle.deploy.exceptions import ExportError
 from bridle.deploy.runtime import Runtime
-from bridle.policies import Policy
+from bridle.policies import Energy, Policy, PolicyError, StateEncoder
 
 OPSET = 20
 MAX_BATCH = 4096
 TABLE_STEPS = (1, 2, 4, 8, 10, 16, 32)
-"""Numbers of steps a bundle offers, besides the policy's own."""
+"""Numbers of steps a bundle offers, besides the policy's own, where the generator takes them."""
 UNITS = {"tcp_pose": "m, 1", "object_state": "m, 1", "joint_velocity": "rad/s"}
 TOLERANCE = 1e-4
 """Largest allowed difference to PyTorch [rad]."""
@@ -65,7 +65,7 @@ class ExportResult:
 class _Encoder(nn.Module):
     def __init__(self, policy: Policy) -> None:
         super().__init__()
-        self.policy, self.keys = policy, tuple(policy.config.encoder.keys)
+        self.policy, self.keys = policy, tuple(_state_encoder(policy).config.keys)
 
     def forward(self, *observations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.policy.encode(dict(zip(self.keys, observations, strict=True)))
@@ -192,12 +192,12 @@ def _sampler(encoder: onnx.ModelProto, step: onnx.ModelProto, policy: Policy) ->
 def _examples(policy: Policy, batch: int, seed: int) -> tuple[dict[str, Tensor], Tensor]:
     """Random observations spread three times wider than the training data, and noise."""
     random = torch.Generator().manual_seed(seed)
-    config, normalizer = policy.config, policy.encoder.normalizer
+    config, encoder = policy.config, _state_encoder(policy)
     observation = {
-        key: normalizer.unnormalize(
-            key, 3 * torch.randn(batch, config.encoder.n_obs_steps, size, generator=random)
+        key: encoder.normalizer.unnormalize(
+            key, 3 * torch.randn(batch, encoder.config.n_obs_steps, size, generator=random)
         )
-        for key, size in config.encoder.keys.items()
+        for key, size in encoder.config.keys.items()
     }
     noise = torch.randn(batch, config.horizon, config.action_size, generator=random)
     return observation, noise
@@ -205,7 +205,11 @@ def _examples(policy: Policy, batch: int, seed: int) -> tuple[dict[str, Tensor],
 
 def _tables(policy: Policy) -> bytes:
     own = policy.generator.table()
-    tables = {str(n): policy.generator.table(n).numpy() for n in TABLE_STEPS}
+    tables = {}
+    for n in TABLE_STEPS:
+        # A shortcut takes powers of two, a regression one step.
+        with suppress(PolicyError):
+            tables[str(n)] = policy.generator.table(n).numpy()
     tables[str(len(own))] = own.numpy()
     buffer = io.BytesIO()
     np.savez(buffer, **tables)  # type: ignore[arg-type]
@@ -230,19 +234,56 @@ def _difference(found: NDArray[Any], expected: NDArray[Any]) -> float:
     return float(np.abs(found - expected).max())
 
 
+def _state_encoder(policy: Policy) -> StateEncoder:
+    """The encoder, if a bundle can hold it.
+
+    Raises:
+        ExportError: it sees something else.
+    """
+    if not isinstance(policy.encoder, StateEncoder):
+        raise ExportError(
+            f"a bundle holds policies that observe a state, this one has a "
+            f"{type(policy.encoder).__name__}; train with --observe state"
+        )
+    return policy.encoder
+
+
+def _check_generator(policy: Policy) -> None:
+    """Refuse a generator that a bundle cannot hold.
+
+    Raises:
+        ExportError: naming it, and what to train instead.
+    """
+    name = type(policy.generator).__name__.lower()
+    if isinstance(policy.generator, Energy):
+        raise ExportError(
+            f"steps of the generator {name} take gradients, which a bundle has not; "
+            "train with another --generator, such as flow"
+        )
+    chunk = torch.zeros(1, policy.config.horizon, policy.config.action_size)
+    if policy.generator.start(chunk).shape != chunk.shape:
+        raise ExportError(
+            f"the generator {name} remembers more than the chunk from step to step (a solver of "
+            "higher order), which a bundle cannot; choose another solver and train again"
+        )
+
+
 def export_policy(policy: Policy, source: Source, path: Path) -> ExportResult:
     """Export, check against PyTorch, and write a bundle.
 
     Raises:
-        ExportError: the exported sampler differs from the policy by more than `TOLERANCE`.
+        ExportError: a bundle cannot hold this policy yet, or the exported sampler differs from it
+            by more than `TOLERANCE`.
         PolicyError: normalisation statistics are missing.
         BundleError: `path` cannot take the bundle.
     """
     policy = policy.eval()
+    state = _state_encoder(policy).config
+    _check_generator(policy)
     policy.check_fitted()
     config = policy.config
     observation, noise = _examples(policy, 2, 0)
-    keys = tuple(config.encoder.keys)
+    keys = tuple(state.keys)
     cond, _, _ = policy.encode(observation)
     with torch.no_grad():
         encoder = _export(
@@ -272,16 +313,14 @@ def export_policy(policy: Policy, source: Source, path: Path) -> ExportResult:
         "task": source.task,
         "joint_names": list(source.joint_names),
         "control_rate": source.control_rate,
-        "n_obs_steps": config.encoder.n_obs_steps,
+        "n_obs_steps": state.n_obs_steps,
         "horizon": config.horizon,
         "n_action_steps": config.n_action_steps,
         "first_action": config.first_action,
         "n_steps": len(policy.generator.table()),
         "inputs": [
-            TensorSpec(
-                key, [-1, config.encoder.n_obs_steps, size], "float32", UNITS.get(key, "rad")
-            )
-            for key, size in config.encoder.keys.items()
+            TensorSpec(key, [-1, state.n_obs_steps, size], "float32", UNITS.get(key, "rad"))
+            for key, size in state.keys.items()
         ],
         "outputs": [
             TensorSpec("chunk", [-1, config.horizon, config.action_size], "float32", "rad"),

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bridle.policies.encoders import StateEncoder, StateEncoderConfig
+from bridle.policies.candidates import cheapest, past_action_error
+from bridle.policies.encoders import EncoderConfig, build_encoder
 from bridle.policies.exceptions import PolicyError
 from bridle.policies.generators import FlowConfig, GeneratorConfig, build_generator
 from bridle.policies.networks import MLPConfig, NetworkConfig, build_network
@@ -18,15 +19,20 @@ from bridle.policies.normalizer import Normalizer
 class PolicyConfig:
     """Everything needed to build a policy; the weights carry the rest."""
 
-    encoder: StateEncoderConfig
-    """What is observed."""
+    encoder: EncoderConfig
+    """What is observed: one encoder, or several joined."""
     action_size: int
     """Channels of an action (A)."""
     relative_key: str | None = "joint_position"
     """The first channels of an action are predicted relative to this observation at the chunk's
     observation time; the others (a gripper) are absolute. None: all are absolute."""
     horizon: int = 16
-    """Actions predicted (H), the first one at the oldest observation of the history."""
+    """Actions predicted (H)."""
+    past: bool = True
+    """Whether the chunk begins at the oldest observation of the history, so that past actions are
+    predicted too, or at the newest one. Past actions are never given: what they were has to be
+    read off the observations, which keeps long histories from misleading (Past-Token Prediction,
+    arXiv 2505.09561)."""
     n_action_steps: int = 8
     """Actions executed before the next chunk (Ta)."""
     network: NetworkConfig = field(default_factory=MLPConfig)
@@ -41,18 +47,24 @@ class PolicyConfig:
                 f"(horizon {self.horizon}, n_obs_steps {self.encoder.n_obs_steps}), "
                 f"got {self.n_action_steps}"
             )
-        if self.relative_key is not None and not (
-            0 < self.encoder.keys.get(self.relative_key, 0) <= self.action_size
-        ):
+        inputs, key = self.encoder.inputs, self.relative_key
+        shape = inputs[key].shape if key is not None and key in inputs else ()
+        if key is not None and not (len(shape) == 1 and 0 < shape[0] <= self.action_size):
             raise PolicyError(
-                f"relative_key '{self.relative_key}' must be an observation of at most "
-                f"{self.action_size} channels; observed: {dict(self.encoder.keys)}"
+                f"relative_key '{key}' must be an observation of at most "
+                f"{self.action_size} channels; observed: "
+                f"{', '.join(f'{name} {wanted.shape}' for name, wanted in inputs.items())}"
             )
 
     @property
     def first_action(self) -> int:
-        """Index in the horizon of the action that belongs to the newest observation (To - 1)."""
-        return self.encoder.n_obs_steps - 1
+        """Index in the chunk of the action that belongs to the newest observation."""
+        return self.encoder.n_obs_steps - 1 if self.past else 0
+
+    @property
+    def window_steps(self) -> int:
+        """Steps of a training window, from the oldest observation to the chunk's last action."""
+        return self.horizon + self.encoder.n_obs_steps - 1 - self.first_action
 
 
 class Policy(nn.Module):
@@ -66,7 +78,7 @@ class Policy(nn.Module):
         """Build an untrained policy without statistics; call `fit` before anything else."""
         super().__init__()
         self.config = config
-        self.encoder = StateEncoder(config.encoder)
+        self.encoder = build_encoder(config.encoder)
         self.generator = build_generator(config.generator)
         self.network = build_network(
             config.network,
@@ -81,17 +93,23 @@ class Policy(nn.Module):
         """Take all statistics from windows.
 
         Args:
-            batch: observation keys (N, To, d) and `action` (N, H, A), physical units.
+            batch: observation keys (N, To, *shape) and `action` (N, H or more, A), the chunk last,
+                physical units. Inputs that are not `fitted` may be left out.
         """
-        self.encoder.fit({key: batch[key][:, -1] for key in self.config.encoder.keys})
-        self.action_normalizer.fit("action", batch["action"] - self.action_base(batch))
+        inputs = self.config.encoder.inputs
+        fitted = [key for key, wanted in inputs.items() if wanted.fitted]
+        self.encoder.fit({key: batch[key][:, -1] for key in fitted})
+        chunks = batch["action"][:, -self.config.horizon :]
+        self.action_normalizer.fit("action", chunks - self.action_base(batch))
 
     def action_base(self, observation: Mapping[str, Tensor]) -> Float[Tensor, "batch 1 action"]:
         """What predicted actions are relative to, [rad]; zero in absolute channels."""
         key = self.config.relative_key
         if key is None:
-            reference = next(iter(observation.values()))
-            return reference.new_zeros(reference.shape[0], 1, self.config.action_size)
+            batch = len(next(iter(observation.values())))
+            return self.action_normalizer.mean("action").new_zeros(
+                batch, 1, self.config.action_size
+            )
         base = observation[key][:, -1:]
         return nn.functional.pad(base, (0, self.config.action_size - base.shape[-1]))
 
@@ -121,15 +139,19 @@ class Policy(nn.Module):
         """Mean training loss of a batch of windows.
 
         Args:
-            batch: observation keys (B, To, d) and `action` (B, H, A), physical units. Padded
-                actions repeat the last one and count: a policy must know to stay at the end.
-            random: source of noise and times; None draws from the global state.
+            batch: observation keys (B, To, *shape) and `action` (B, H or more, A), the chunk last,
+                physical units. Padded actions repeat the last one and count: a policy must know to
+                stay at the end.
+            random: source of noise and times, and in training of what varies the observations;
+                None draws from the global state.
 
         Returns:
             The loss to minimise, and its parts by name for the log.
         """
+        if self.training:
+            batch = self.encoder.augment(batch, random)
         cond, offset, scale = self.encode(batch)
-        target = (batch["action"] - offset) / scale
+        target = (batch["action"][:, -self.config.horizon :] - offset) / scale
         entries = self.generator.loss(self.network, target, cond, random)
         loss = entries.mean()
         return loss, {"loss": float(loss.detach())}
@@ -147,17 +169,53 @@ class Policy(nn.Module):
         """Generate chunks in physical units.
 
         Args:
-            observation: each key (B, To, d).
+            observation: each key (B, To, *shape).
             noise: standard normal; the same noise gives the same chunk.
             n_steps: steps of the table; None takes the generator's own.
         """
         cond, offset, scale = self.encode(observation)
+        return offset + scale * self._generate(cond, noise, n_steps)
+
+    @torch.no_grad()
+    def best_of(
+        self,
+        observation: Mapping[str, Tensor],
+        noise: Float[Tensor, "batch candidates horizon action"],
+        executed: Float[Tensor, "batch past action"],
+        n_steps: int | None = None,
+    ) -> Float[Tensor, "batch horizon action"]:
+        """Generate several chunks and keep the one whose past is most like what was done.
+
+        Args:
+            observation: each key (B, To, *shape); encoded once for all candidates.
+            noise: standard normal, for each candidate.
+            executed: the actions at the observations but the newest (B, first_action, A), physical
+                units; NaN where there was none yet.
+            n_steps: steps of the table; None takes the generator's own.
+
+        Raises:
+            PolicyError: the policy predicts no past, or not as much as was executed.
+        """
+        past = self.config.first_action
+        if not past or executed.shape[1] != past:
+            raise PolicyError(
+                f"the policy predicts {past} past actions to compare candidates by, "
+                f"{executed.shape[1]} were given"
+            )
+        cond, offset, scale = self.encode(observation)
+        n = noise.shape[1]
+        x = self._generate(cond.repeat_interleave(n, dim=0), noise.flatten(0, 1), n_steps)
+        chunks = offset[:, None] + scale * x.reshape(-1, n, *x.shape[1:])
+        return cheapest(chunks, past_action_error(chunks, executed, scale))
+
+    def _generate(self, cond: Tensor, noise: Tensor, n_steps: int | None) -> Tensor:
+        """Chunks in normalised units."""
         x = self.generator.start(noise)
         for row in self.generator.table(n_steps).to(noise):
             x, _ = self.step(x, row, cond)
-        return offset + scale * self.generator.finish(x)
+        return self.generator.finish(x)
 
     def check_fitted(self) -> None:
         """Raise PolicyError when normalisation statistics are missing."""
-        self.encoder.normalizer.check_fitted()
+        self.encoder.check_fitted()
         self.action_normalizer.check_fitted()

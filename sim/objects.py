@@ -12,6 +12,10 @@ Colour = tuple[float, float, float, float]
 HALF = 0.02
 """Half the edge of a cube [m]."""
 RED, GREEN, BLUE = (0.86, 0.23, 0.20, 1.0), (0.18, 0.62, 0.36, 1.0), (0.20, 0.40, 0.80, 1.0)
+LIFTED = 0.04
+"""A thing that is this much higher than where it lies was picked up [m]."""
+NEAR = 0.03
+"""The tool has reached a thing that is this close [m]."""
 WOOD, GREY = (0.62, 0.46, 0.30, 1.0), (0.55, 0.57, 0.60, 1.0)
 FRICTION = (1.0, 0.005, 0.0001)
 

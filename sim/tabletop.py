@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bridle.sim.exceptions import SimulationError
 from bridle.sim.kinematics import InverseKinematics
-from bridle.sim.objects import Body
+from bridle.sim.objects import NEAR, Body
 from bridle.sim.options import TabletopOptions
 from bridle.sim.pictures import Pictures
 from bridle.sim.robots import ur5e
@@ -143,6 +143,14 @@ class TabletopEnv(gym.Env[Any, NDArray[np.float32]], ABC):
     def occupied(self) -> Iterable[tuple[Vector, float]]:
         """Centres (2,) and radii [m] of discs on the table that distractors stay out of."""
 
+    def milestones(self) -> dict[str, bool]:
+        """What is passed on the way to success, in order, and whether it holds now.
+
+        An episode has passed a milestone if it held at any time: what was never passed says where
+        it failed.
+        """
+        return {}
+
     @property
     def instruction(self) -> str:
         """What to do in this episode, one of `goals`."""
@@ -211,6 +219,10 @@ class TabletopEnv(gym.Env[Any, NDArray[np.float32]], ABC):
         """Position of the tool centre point [m], as of the last kinematics."""
         position: Vector = self.data.site_xpos[self._index.tcp]
         return position
+
+    def tool_is_at(self, place: Vector) -> bool:
+        """Whether the tool has reached a place (3,) [m]."""
+        return bool(np.linalg.norm(self.tool_position() - place) < NEAR)
 
     def tool_yaw(self) -> float:
         """Rotation of the tool, which points down, about the vertical [rad]."""

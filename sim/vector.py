@@ -1,8 +1,6 @@
 """Many table-top environments stepped at once, their physics on several threads."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, cast
 
@@ -13,26 +11,20 @@ from gymnasium.vector.utils import concatenate
 from numpy.typing import NDArray
 
 from bridle.sim.exceptions import SimulationError
-from bridle.sim.tabletop import PHYSICS_STEPS, TabletopEnv
+from bridle.sim.stepping import Stepper, cores
+from bridle.sim.tabletop import TabletopEnv
 
 Infos = dict[str, Any]
 
 _PLAIN = (bool, int, float, str, np.number)
 
 
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class TabletopVectorEnv(SyncVectorEnv):
     """`gymnasium.vector.SyncVectorEnv` of table-top environments, bit for bit, but faster.
 
     Spaces, seeds, autoreset modes and infos are those of SyncVectorEnv; only `step` differs. A step
-    sets all commands, runs the physics of the environments on `threads` threads (MuJoCo releases
-    the interpreter's lock), and then ends the steps one after the other: observations and rewards
-    are Python, which runs on one thread anyway, and so do OpenGL contexts. Whichever thread is free
-    takes the next environment, so that one with many contacts keeps nobody waiting.
+    sets all commands, runs the physics of the environments on `threads` threads, and then ends the
+    steps one after the other, as `Stepper` explains.
 
     `mujoco.rollout` would run the same physics no faster (it is what `bridle benchmark sim`
     compares with), but works on copies of the states and leaves no contacts behind to look at.
@@ -73,9 +65,7 @@ class TabletopVectorEnv(SyncVectorEnv):
         self.tabletops = cast(list[TabletopEnv], self.envs)
         """The environments."""
         self.threads = min(threads or cores(), self.num_envs)
-        self._pool: ThreadPoolExecutor | None = None
-        if self.threads > 1:
-            self._pool = ThreadPoolExecutor(self.threads - 1, "physics")
+        self._stepper = Stepper(self.threads)
 
     def step(
         self, actions: NDArray[np.float32]
@@ -97,7 +87,7 @@ class TabletopVectorEnv(SyncVectorEnv):
         for env, action, reset in zip(self.tabletops, actions, resets, strict=True):
             if not reset:
                 env.set_command(action)
-        self._advance(running)
+        self._stepper.advance(running)
         seen: list[Any] = self._env_obs
         infos: list[Infos] = []
         finals: dict[int, Infos] = {}
@@ -128,16 +118,6 @@ class TabletopVectorEnv(SyncVectorEnv):
             self._merge(infos, finals),
         )
 
-    def _advance(self, envs: Sequence[TabletopEnv]) -> None:
-        # A list's iterator gives every element once, whichever thread asks.
-        todo = iter(envs)
-        helpers = []
-        if self._pool is not None:
-            helpers = [self._pool.submit(_advance_each, todo) for _ in range(self.threads - 1)]
-        _advance_each(todo)
-        for helper in helpers:
-            helper.result()
-
     def _merge(self, infos: Sequence[Infos], finals: Mapping[int, Infos]) -> Infos:
         """The infos of all environments as arrays with masks, as `VectorEnv._add_info` builds."""
         merged: Infos = {}
@@ -158,15 +138,10 @@ class TabletopVectorEnv(SyncVectorEnv):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Stop the threads and close the environments."""
-        pool = getattr(self, "_pool", None)
-        if pool is not None:
-            pool.shutdown()
+        stepper = getattr(self, "_stepper", None)
+        if stepper is not None:
+            stepper.close()
         super().close_extras(**kwargs)
-
-
-def _advance_each(todo: Iterator[TabletopEnv]) -> None:
-    for env in todo:
-        env.advance(PHYSICS_STEPS)
 
 
 def make_vector(

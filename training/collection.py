@@ -1,7 +1,6 @@
 """Demonstrations from a task's expert, in parallel, in the order of their seeds."""
 
 import itertools
-import logging
 import os
 import time
 from collections import Counter, deque
@@ -9,7 +8,6 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
@@ -19,14 +17,15 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from bridle import sim
+from bridle.training.cluster import connect
 from bridle.training.demonstrations import (
     DemonstrationWriter,
     KeySpec,
     create_or_resume,
     known_key,
 )
-from bridle.training.evaluation import wilson_interval
 from bridle.training.exceptions import TrainingError
+from bridle.training.outcomes import wilson_interval
 
 SEED_BASE, SEED_STRIDE = 10_000, 1_000_000
 """Episode i of `--seed s` is the environment's seed SEED_BASE + s * SEED_STRIDE + i."""
@@ -182,7 +181,7 @@ class _Pool:
         self._task = config.task
         self._pool: ProcessPoolExecutor | None = None
         if config.workers == "ray":
-            ray = _ray()
+            ray = connect("--workers ray")
             self.size = max(1, int(ray.cluster_resources().get("CPU", 1)))
             self._submit: Callable[..., Any] = ray.remote(demonstrate).remote
             self.result: Callable[[Any], Episode] = ray.get
@@ -205,19 +204,6 @@ class _Pool:
         """Stop the workers of this machine; a cluster's go on."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _ray() -> Any:
-    """Ray, connected to RAY_ADDRESS or started on this machine."""
-    try:
-        ray: Any = import_module("ray")
-    except ModuleNotFoundError as error:
-        raise TrainingError(
-            "--workers ray needs Ray: pip install 'bridle[cluster]', here and on the cluster"
-        ) from error
-    if not ray.is_initialized():
-        ray.init(logging_level=logging.ERROR, include_dashboard=False, log_to_driver=False)
-    return ray
 
 
 def _episodes(config: CollectConfig, first: int) -> Generator[Episode]:

@@ -2,23 +2,29 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import imageio.v2 as imageio
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import Progress, track
-from scipy.stats import binomtest
 
 from bridle import sim
 from bridle.policies import Policy
+from bridle.sim.adapters.interface import StepResult
+from bridle.sim.stepping import Stepper
 from bridle.training.exceptions import TrainingError
+from bridle.training.observer import Observer
+from bridle.training.outcomes import EpisodeResult, Evaluation, count
 
 FIRST_SEED = 500
 """Evaluation seeds start here; demonstrations are drawn from 10 000 on."""
+SELECTION_SEED = 300
+"""Seeds by which training chooses among its checkpoints start here and end before `FIRST_SEED`, so
+that what is chosen is not measured by what chose it."""
 AT_ONCE = 25
 """Episodes in lockstep: more would gain little, and some suites' environments are large."""
 
@@ -41,12 +47,54 @@ class ChunkPolicy(Protocol):
         ...
 
 
+@runtime_checkable
+class Observing(Protocol):
+    """A policy that sees more than the numbers an environment gives of itself."""
+
+    observer: Observer
+
+
+@runtime_checkable
+class Choosing(Protocol):
+    """A policy that generates several chunks and chooses by what was done before."""
+
+    n_candidates: int
+
+    def best_of(
+        self,
+        observation: Mapping[str, NDArray[np.float32]],
+        noise: NDArray[np.float32],
+        executed: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """As a call, with noise (B, N, H, A) and the last actions (B, first_action, A), NaN where
+        there was none yet.
+        """
+        ...
+
+
+def _observer(policy: ChunkPolicy) -> Observer:
+    return policy.observer if isinstance(policy, Observing) else Observer(policy.keys)
+
+
 class TorchPolicy:
     """A `Policy` for evaluation."""
 
-    def __init__(self, policy: Policy, task: str) -> None:
-        """Wrap a fitted policy and the task it was trained on."""
-        self.task = task
+    def __init__(
+        self,
+        policy: Policy,
+        task: str,
+        n_steps: int | None = None,
+        environment: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Wrap a fitted policy, the task it was trained on, and the steps to generate in.
+
+        `environment` is what one is asked for to be seen as in the data (`DataCard.environment`).
+
+        Raises:
+            PolicyError: the generator cannot take so many steps.
+        """
+        policy.generator.table(n_steps)
+        self.task, self.n_steps = task, n_steps
         config = policy.config
         self.policy = policy.eval()
         self.n_obs_steps = config.encoder.n_obs_steps
@@ -54,45 +102,58 @@ class TorchPolicy:
         self.first_action = config.first_action
         self.horizon = config.horizon
         self.action_size = config.action_size
-        self.keys = tuple(config.encoder.keys)
+        self.keys = tuple(config.encoder.inputs)
+        self.observer = Observer.of(policy, environment or {})
 
     def __call__(
         self, observation: Mapping[str, NDArray[np.float32]], noise: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """See `ChunkPolicy`."""
         tensors = {key: torch.from_numpy(value) for key, value in observation.items()}
-        chunk: NDArray[np.float32] = self.policy.sample(tensors, torch.from_numpy(noise)).numpy()
+        chunk: NDArray[np.float32] = self.policy.sample(
+            tensors, torch.from_numpy(noise), self.n_steps
+        ).numpy()
         return chunk
 
 
-@dataclass(frozen=True)
-class EpisodeResult:
-    """How one episode went."""
+class ChoosingPolicy(TorchPolicy):
+    """A `Policy` that executes the one of several chunks whose past is most like what was done."""
 
-    seed: int
-    success: bool
-    steps: int
+    def __init__(
+        self,
+        policy: Policy,
+        task: str,
+        n_candidates: int,
+        n_steps: int | None = None,
+        environment: Mapping[str, Any] | None = None,
+    ) -> None:
+        """See `TorchPolicy`; `n_candidates` chunks are compared.
 
+        Raises:
+            TrainingError: nothing to choose among, or the policy predicts no past to choose by.
+        """
+        super().__init__(policy, task, n_steps, environment)
+        if n_candidates < 2:
+            raise TrainingError(f"candidates must be at least 2, got {n_candidates}")
+        if not self.first_action:
+            raise TrainingError(
+                "candidates are compared by their past, and this policy predicts none; "
+                "train it with --n-obs-steps above 1 and without --no-past"
+            )
+        self.n_candidates = n_candidates
 
-@dataclass(frozen=True)
-class Evaluation:
-    """How a policy does on a task."""
-
-    task: str
-    episodes: int
-    successes: int
-    success_rate: float
-    success_interval: tuple[float, float]
-    """Wilson score interval, 95 %."""
-    mean_steps: float
-    seconds: float
-    per_episode: tuple[EpisodeResult, ...]
-
-
-def wilson_interval(successes: int, episodes: int) -> tuple[float, float]:
-    """Wilson score interval of a success rate at 95 % (Wilson 1927)."""
-    interval = binomtest(successes, episodes).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
+    def best_of(
+        self,
+        observation: Mapping[str, NDArray[np.float32]],
+        noise: NDArray[np.float32],
+        executed: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """See `Choosing`."""
+        tensors = {key: torch.from_numpy(value) for key, value in observation.items()}
+        chunk: NDArray[np.float32] = self.policy.best_of(
+            tensors, torch.from_numpy(noise), torch.from_numpy(executed), self.n_steps
+        ).numpy()
+        return chunk
 
 
 class _Episode:
@@ -100,85 +161,122 @@ class _Episode:
 
     def __init__(self, env: Any, seed: int, policy: ChunkPolicy) -> None:
         self.env, self.seed, self.policy = env, seed, policy
+        self.observer = _observer(policy)
         self.random = np.random.default_rng(seed)
-        observation, _ = env.reset(seed=seed)
-        self.history = [observation] * policy.n_obs_steps
+        observation, info = env.reset(seed=seed)
+        self.history = [self.observer.frame(observation, info)] * policy.n_obs_steps
+        self.executed = np.full((policy.first_action, policy.action_size), np.nan, np.float32)
         self.steps, self.success, self.done = 0, False, False
+        self.cost, self.mode, self.instruction = 0.0, "", info["instruction"]
+        self.passed: set[str] = set()
 
     def noise(self) -> NDArray[np.float32]:
-        shape = (self.policy.horizon, self.policy.action_size)
+        shape: tuple[int, ...] = (self.policy.horizon, self.policy.action_size)
+        if isinstance(self.policy, Choosing):
+            shape = (self.policy.n_candidates, *shape)
         return self.random.standard_normal(shape, dtype=np.float32)
 
-    def execute(self, actions: NDArray[np.float32], on_step: Callable[[Any], None] | None) -> None:
-        for action in actions:
-            observation, _, terminated, truncated, info = self.env.step(action)
-            self.history = [*self.history[1:], observation]
-            self.steps += 1
-            self.success = bool(info["success"])
-            self.done = terminated or truncated
-            if on_step is not None:
-                on_step(self.env)
-            if self.done:
-                return
+    def end_step(self, action: NDArray[np.float32], result: StepResult) -> None:
+        """Note what was done in a control step, and what it gave."""
+        self.executed = np.concatenate([self.executed[1:], action[None]])[: len(self.executed)]
+        observation, _, terminated, truncated, info = result
+        self.history = [*self.history[1:], self.observer.frame(observation, info)]
+        self.steps += 1
+        self.success = bool(info["success"])
+        self.cost += float(info["cost"])
+        self.mode = info["mode"]
+        self.passed |= {name for name, holds in self.env.milestones().items() if holds}
+        self.done = terminated or truncated
+
+    def result(self) -> EpisodeResult:
+        return EpisodeResult(
+            seed=self.seed,
+            success=self.success,
+            steps=self.steps,
+            cost=self.cost,
+            mode=self.mode,
+            instruction=self.instruction,
+            passed=tuple(name for name in self.env.milestones() if name in self.passed),
+        )
 
 
 def _advance(
     episodes: Sequence[_Episode],
     policy: ChunkPolicy,
+    stepper: Stepper,
     on_step: Callable[[Any], None] | None = None,
 ) -> None:
-    """One chunk for every episode."""
-    observation = {
-        key: np.stack([[o[key] for o in e.history] for e in episodes]) for key in policy.keys
-    }
-    chunks = policy(observation, np.stack([e.noise() for e in episodes]))
-    start = policy.first_action
-    for episode, chunk in zip(episodes, chunks, strict=True):
-        episode.execute(chunk[start : start + policy.n_action_steps], on_step)
+    """One chunk for every episode, executed step by step in all of them at once."""
+    observation = _observer(policy).histories([e.history for e in episodes])
+    noise = np.stack([e.noise() for e in episodes])
+    if isinstance(policy, Choosing):
+        chunks = policy.best_of(observation, noise, np.stack([e.executed for e in episodes]))
+    else:
+        chunks = policy(observation, noise)
+    running = list(zip(episodes, chunks, strict=True))
+    for k in range(policy.first_action, policy.first_action + policy.n_action_steps):
+        steps = stepper.step([e.env for e, _ in running], [chunk[k] for _, chunk in running])
+        for (episode, chunk), step in zip(running, steps, strict=True):
+            episode.end_step(chunk[k], step)
+            if on_step is not None:
+                on_step(episode.env)
+        running = [(episode, chunk) for episode, chunk in running if not episode.done]
 
 
 def evaluate(
-    policy: ChunkPolicy, task: str, *, episodes: int = 50, first_seed: int = FIRST_SEED
+    policy: ChunkPolicy,
+    task: str,
+    *,
+    episodes: int = 50,
+    first_seed: int = FIRST_SEED,
+    threads: int | None = None,
 ) -> Evaluation:
-    """Run seeded episodes in lockstep and count successes.
+    """Run seeded episodes in lockstep and count how they went.
 
-    Every episode draws from its own seed alone: the result does not depend on how many run.
+    Every episode draws from its own seed alone: the result does not depend on how many run, but for
+    the last bits of what a network computes for a larger or smaller batch.
+
+    Args:
+        policy: what is evaluated.
+        task: what it shall do.
+        episodes: how many.
+        first_seed: of the first; the others follow.
+        threads: threads that run physics; None: one per core.
 
     Raises:
-        TrainingError: no episode was asked for, or the policy does not fit the task.
+        TrainingError: no episode or no thread was asked for, or the policy does not fit the task.
     """
-    if episodes < 1:
-        raise TrainingError(f"episodes must be at least 1, got {episodes}")
+    for name, value in (("episodes", episodes), ("threads", threads)):
+        if value is not None and value < 1:
+            raise TrainingError(f"{name} must be at least 1, got {value}")
     began = time.monotonic()
     results: list[EpisodeResult] = []
-    with Progress() as progress:
+    options = _observer(policy).environment
+    with Progress() as progress, closing(Stepper(threads)) as stepper:
         bar = progress.add_task("evaluating", total=episodes)
         for first in range(0, episodes, AT_ONCE):
             seeds = range(first_seed + first, first_seed + min(first + AT_ONCE, episodes))
-            runs = [_Episode(sim.make(task), seed, policy) for seed in seeds]
+            runs = [_Episode(sim.make(task, **options), seed, policy) for seed in seeds]
             _check_fits(policy, task, runs[0])
             while active := [run for run in runs if not run.done]:
-                _advance(active, policy)
+                _advance(active, policy, stepper)
                 progress.update(bar, completed=first + sum(run.done for run in runs))
-            results += [EpisodeResult(run.seed, run.success, run.steps) for run in runs]
+            results += [run.result() for run in runs]
             for run in runs:
                 run.env.close()
-    successes = sum(result.success for result in results)
-    return Evaluation(
-        task=task,
-        episodes=episodes,
-        successes=successes,
-        success_rate=successes / episodes,
-        success_interval=wilson_interval(successes, episodes),
-        mean_steps=float(np.mean([result.steps for result in results])),
+    env = runs[0].env
+    return count(
+        task,
+        results,
+        modes=env.modes,
+        instructions=env.goals,
+        milestones=tuple(env.milestones()),
         seconds=time.monotonic() - began,
-        per_episode=tuple(results),
     )
 
 
 def _check_fits(policy: ChunkPolicy, task: str, episode: _Episode) -> None:
-    observation = episode.history[-1]
-    missing = [key for key in policy.keys if key not in observation]
+    missing = [key for key in _observer(policy).seen if key not in episode.history[-1]]
     if missing:
         raise TrainingError(f"the policy observes {', '.join(missing)}, which {task} does not give")
     shape = episode.env.action_space.shape
@@ -195,15 +293,15 @@ def record_video(
         RuntimeError: nothing on this machine can render.
     """
     chosen = sorted(evaluation.per_episode, key=lambda e: e.success)[:episodes]
-    env = sim.make(evaluation.task)
+    env = sim.make(evaluation.task, **_observer(policy).environment)
     env.reset(seed=0)
     env.render()  # what cannot draw says so before a file is there
     path.parent.mkdir(parents=True, exist_ok=True)
     rate = round(1 / env.control_dt)
     writer: Any = imageio.get_writer(path, fps=rate, macro_block_size=1)
-    with writer as video:
+    with writer as video, closing(Stepper(1)) as stepper:
         for result in track(chosen, description="recording video"):
             episode = _Episode(env, result.seed, policy)
             while not episode.done:
-                _advance([episode], policy, lambda env: video.append_data(env.render()))
+                _advance([episode], policy, stepper, lambda env: video.append_data(env.render()))
     env.close()

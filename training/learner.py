@@ -2,62 +2,81 @@
 
 AdamW, cosine schedule, exponentially averaged weights. All randomness is a function of the seed and
 the step number, so that a saved run continues bit for bit (on the CPU).
+
+Several processes, and several parts of a batch, each take an equal share of the same windows; the
+gradient is the mean over all of them.
 """
 
-from collections.abc import Container, Iterator
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from diffusers.optimization import get_cosine_schedule_with_warmup
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from bridle.policies import Energy, Policy, PolicyConfig, StateEncoderConfig
+from bridle.policies import Energy, Policy, PolicyConfig
 from bridle.training import runs
 from bridle.training.config import TrainConfig
 from bridle.training.demonstrations import DemonstrationSet, load, split_by_episode
 from bridle.training.demonstrations.validation import validate
 from bridle.training.demonstrations.windows import WindowSampler
+from bridle.training.embeddings import give_frozen
 from bridle.training.exceptions import TrainingError
-from bridle.training.presets import DIFFERENCES, STATE_KEYS
-from bridle.training.structure import choose
+from bridle.training.observations import (
+    SPREAD,
+    encoder_config,
+    environment_options,
+    observed_arrays,
+    settable,
+    statistics_keys,
+)
+from bridle.training.processes import accelerator
+from bridle.training.structure import assigned, build
 
 
-def _relative_key(data: DemonstrationSet, keys: Container[str]) -> str | None:
+def _relative_key(data: DemonstrationSet) -> str | None:
     """What actions are predicted relative to: the joints, if it is joints that are commanded."""
     radians = data.attributes is not None and data.attributes.keys["action"].unit == "rad"
-    return "joint_position" if radians and "joint_position" in keys else None
+    return "joint_position" if radians and "joint_position" in data.arrays else None
 
 
 def policy_config(config: TrainConfig, data: DemonstrationSet) -> PolicyConfig:
     """The policy that fits a demonstration set.
 
     Raises:
-        TrainingError: the set holds no observation that a state policy reads.
+        TrainingError: the set lacks what is to be observed, or a setting does not fit.
     """
-    keys = {key: data.arrays[key].shape[1] for key in STATE_KEYS if key in data.arrays}
-    if not keys:
-        raise TrainingError(f"{config.data} has none of the observations {', '.join(STATE_KEYS)}")
+    parts = assigned(config.set, ("network", "generator", *settable(config.observe)))
     return PolicyConfig(
-        encoder=StateEncoderConfig(keys, DIFFERENCES.get(data.task, ()), config.n_obs_steps),
+        encoder=encoder_config(config.observe, data, config.n_obs_steps, parts),
         action_size=data.arrays["action"].shape[1],
-        relative_key=_relative_key(data, keys),
+        relative_key=_relative_key(data),
         horizon=config.horizon,
+        past=config.past,
         n_action_steps=config.n_action_steps,
-        **choose({"network": config.network, "generator": config.generator}, config.set),
+        network=build("network", config.network, parts["network"]),
+        generator=build("generator", config.generator, parts["generator"]),
     )
 
 
 def averaged(policy: Policy, decay: float) -> AveragedModel:
     """Exponential moving average of the weights: decay min(`decay`, (1 + n) / (10 + n))."""
 
-    def update(average: Any, current: Any, count: Tensor | int) -> None:
-        n = int(count)
-        torch._foreach_lerp_(average, current, 1 - min(decay, (1 + n) / (10 + n)))
+    def update(weights: Any, current: Any, _: Tensor | int) -> None:
+        # The count that is handed over lies on the device; this one is read without waiting for it.
+        n = int(average.n_averaged)
+        torch._foreach_lerp_(weights, current, 1 - min(decay, (1 + n) / (10 + n)))
 
-    return AveragedModel(policy, multi_avg_fn=update)
+    average = AveragedModel(policy, multi_avg_fn=update)
+    return average
 
 
 def parameter_groups(policy: Policy, rate: float) -> list[dict[str, Any]]:
@@ -82,29 +101,22 @@ class Learner:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
-        self.accelerator = Accelerator(log_with="tensorboard", project_dir=str(config.out))
+        self.accelerator = accelerator(config.precision)
         for problem in validate(config.data):
             if problem.severity == "error":
                 raise TrainingError(f"{config.data}: {problem}")
         data = load(config.data)
         self.policy_config = policy_config(config, data)
-        keys = tuple(self.policy_config.encoder.keys)
+        encoder = self.policy_config.encoder
+        observed = replace(data, arrays=observed_arrays(encoder, data))
         train, val = split_by_episode(data.n_episodes, config.val_ratio, config.seed)
         self.windows, self.val_windows = (
-            WindowSampler(
-                data,
-                horizon=config.horizon,
-                n_obs_steps=config.n_obs_steps,
-                n_action_steps=config.n_action_steps,
-                obs_keys=keys,
-                episodes=episodes,
-            )
-            if len(episodes)
-            else None
+            self._sampler(observed, tuple(encoder.inputs), episodes) if len(episodes) else None
             for episodes in (train, val)
         )
         if self.windows is None:
             raise TrainingError(f"{config.data} leaves no episode to train on")
+        self.batch_size = self._whole_batch(len(self.windows))
         self.card = runs.DataCard(
             path=str(config.data),
             digest=data.digest,
@@ -114,25 +126,76 @@ class Learner:
             episodes=data.n_episodes,
             steps=data.n_steps,
             instructions=list(data.instructions),
+            environment=environment_options(data.arrays),
         )
         torch.manual_seed(config.seed)
         policy = Policy(self.policy_config)
-        policy.fit(self._tensors(self.windows, np.arange(len(self.windows)), "cpu"))
+        give_frozen(policy, data)
+        policy.fit(self._statistics(observed, train))
         device = self.accelerator.device
         optimizer = torch.optim.AdamW(
             parameter_groups(policy, config.learning_rate),
             lr=config.learning_rate,
-            betas=(0.9, 0.95),
+            betas=config.betas,
             weight_decay=config.weight_decay,
             fused=device.type in ("cpu", "cuda"),
         )
-        self.average = averaged(policy.to(device), config.ema_decay)
+        self.average = averaged(policy.to(device), config.ema_decay).eval()
         self.policy = policy
+        if config.compile:
+            # In place, after the average was copied: the names of the weights stay as they are.
+            policy.network.compile()
         self.model, self.optimizer = self.accelerator.prepare(policy, optimizer)
         self.schedule = get_cosine_schedule_with_warmup(
             optimizer, config.warmup_steps, config.steps
         )
         self.step = 0
+        self.waited = 0.0
+        """Seconds spent waiting for batches."""
+        self._losses: list[Tensor] = []
+
+    def _sampler(
+        self, data: DemonstrationSet, keys: Sequence[str], episodes: np.ndarray
+    ) -> WindowSampler:
+        return WindowSampler(
+            data,
+            horizon=self.policy_config.window_steps,
+            n_obs_steps=self.config.n_obs_steps,
+            n_action_steps=self.config.n_action_steps,
+            obs_keys=keys,
+            episodes=episodes,
+        )
+
+    def _statistics(self, data: DemonstrationSet, episodes: np.ndarray) -> dict[str, Tensor]:
+        """What statistics are taken from: all windows, and some for large observations."""
+        small, large = statistics_keys(self.policy_config.encoder)
+        windows = self._sampler(data, small, episodes)
+        batch = self._tensors(windows, np.arange(len(windows)), "cpu")
+        if large:
+            some = np.linspace(0, len(windows) - 1, min(len(windows), SPREAD)).astype(np.int64)
+            spread = self._tensors(self._sampler(data, large, episodes), some, "cpu")
+            batch |= {key: spread[key] for key in large}
+        return batch
+
+    def _whole_batch(self, n_windows: int) -> int:
+        """Windows of a step, over all processes and parts.
+
+        Raises:
+            TrainingError: they cannot be shared equally.
+        """
+        shares = self.accelerator.num_processes * self.config.accumulate
+        if self.config.batch_size % shares:
+            raise TrainingError(
+                f"batch_size must be a multiple of {shares} (processes times accumulate), "
+                f"got {self.config.batch_size}"
+            )
+        size: int = min(self.config.batch_size, n_windows // shares * shares)
+        if not size:
+            raise TrainingError(
+                f"{self.config.data} has {n_windows} windows, fewer than the {shares} shares of a "
+                "batch"
+            )
+        return size
 
     @staticmethod
     def _tensors(
@@ -153,7 +216,7 @@ class Learner:
     def _indices(self) -> Iterator[np.ndarray]:
         """The share of this process in every batch, from the present step on."""
         assert self.windows is not None
-        size, world = self.config.batch_size, self.accelerator.num_processes
+        size, world = self.batch_size, self.accelerator.num_processes
         per_epoch = max(1, len(self.windows) // size)
         order, epoch = np.empty(0, np.int64), -1
         for step in range(self.step, self.config.steps):
@@ -165,21 +228,65 @@ class Learner:
             start = (step % per_epoch) * size
             yield order[start : start + size][self.accelerator.process_index :: world]
 
-    def train_steps(self) -> Iterator[Tensor]:
-        """Train to the end; yields the loss of each step."""
+    def _batches(self) -> Iterator[list[dict[str, Tensor]]]:
+        """The parts of every batch, gathered by a thread while the step before is computed."""
         assert self.windows is not None
-        rank = self.accelerator.process_index
-        for indices in self._indices():
-            batch = self._tensors(self.windows, indices, self.accelerator.device)
-            loss, _ = self.model(batch, self._random(1, self.step, rank))
-            self.optimizer.zero_grad()
-            self.accelerator.backward(loss)
+        gather = partial(self._tensors, self.windows, device=self.accelerator.device)
+
+        def parts(indices: np.ndarray) -> list[dict[str, Tensor]]:
+            return [gather(part) for part in np.split(indices, self.config.accumulate)]
+
+        with ThreadPoolExecutor(1) as thread:
+            ahead: Future[list[dict[str, Tensor]]] | None = None
+            for indices in self._indices():
+                present, ahead = ahead, thread.submit(parts, indices)
+                if present is not None:
+                    yield self._wait(present)
+            if ahead is not None:
+                yield self._wait(ahead)
+
+    def _wait(self, batch: Future[list[dict[str, Tensor]]]) -> list[dict[str, Tensor]]:
+        began = time.perf_counter()
+        parts = batch.result()
+        self.waited += time.perf_counter() - began
+        return parts
+
+    def train_steps(self) -> Iterator[Tensor]:
+        """Train to the end; yields the loss of each step, of this process."""
+        for parts in self._batches():
+            loss = self._gradients(parts)
             self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
             self.optimizer.step()
             self.schedule.step()
             self.average.update_parameters(self.policy)
             self.step += 1
-            yield loss.detach()
+            self._losses.append(loss)
+            yield loss
+
+    def _gradients(self, parts: list[dict[str, Tensor]]) -> Tensor:
+        """Gradients of the mean loss over all parts and processes; the loss of this process."""
+        random = self._random(1, self.step, self.accelerator.process_index)
+        losses = []
+        for i, part in enumerate(parts):
+            last = i == len(parts) - 1
+            with nullcontext() if last else self.accelerator.no_sync(self.model):
+                loss = self.model(part, random)[0] / len(parts)
+                if i == 0:
+                    # Between forward and backward: the new gradients take the memory of the old.
+                    self.optimizer.zero_grad()
+                self.accelerator.backward(loss)
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
+
+    def mean_loss(self) -> float:
+        """Mean over all processes of the losses since this was last asked."""
+        mean = self.accelerator.reduce(torch.stack(self._losses).mean(), "mean")
+        self._losses.clear()
+        return float(mean)
+
+    def averaged_policy(self) -> Policy:
+        """A copy of the policy with the averaged weights, on the CPU."""
+        return deepcopy(cast(Policy, self.average.module)).cpu()
 
     @torch.no_grad()
     def validation_loss(self) -> float | None:
@@ -201,6 +308,7 @@ class Learner:
         for i, slots in self.optimizer.state_dict()["state"].items():
             state |= {f"optimizer.{i}.{k}": v for k, v in slots.items()}
         state["step"] = torch.tensor(self.step)
+        state["losses"] = torch.stack(self._losses) if self._losses else torch.empty(0)
         runs.save_tensors(self.config.out / runs.STATE, {k: v.clone() for k, v in state.items()})
 
     def restore(self) -> None:
@@ -211,6 +319,7 @@ class Learner:
             return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
         self.step = int(state["step"])
+        self._losses = list(state["losses"].to(self.accelerator.device))
         self.policy.load_state_dict(part("model."))
         self.average.load_state_dict(part("average."))
         slots: dict[int, dict[str, Tensor]] = {}

@@ -6,11 +6,13 @@ model.safetensors    averaged weights and normalisation statistics: the policy
 state.safetensors    everything needed to continue training bit for bit
 robot.xml            kinematics of the arm the policy was trained on
 metrics.jsonl        one line per logged step; curves.png and tensorboard/ show them
+checkpoints/         the best averaged weights by their success, if they were evaluated on the way
+result.json          what the run gave, written when it is finished
 """
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from bridle.training.structure import PARTS, from_plain, to_plain
 
 CONFIG, MODEL, STATE, ROBOT = "config.yaml", "model.safetensors", "state.safetensors", "robot.xml"
 METRICS, CURVES = "metrics.jsonl", "curves.png"
+CHECKPOINTS, RESULT = "checkpoints", "result.json"
 LIBRARIES = ("bridle", "torch", "numpy", "diffusers", "accelerate", "mujoco", "zarr")
 
 
@@ -42,6 +45,8 @@ class DataCard:
     episodes: int
     steps: int
     instructions: list[str]
+    environment: dict[str, Any] = field(default_factory=dict)
+    """What an environment is asked for to be seen as in the data: cameras, sizes, points."""
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,35 @@
 """Imitation: windows of demonstrations in, a run folder out, with progress, log and checkpoints.
 
-A run that was cut off goes on from its last checkpoint when the same command is given again.
+A run that was cut off goes on from its last checkpoint when the same command is given again. With
+several processes all of them train, and the main one alone evaluates, logs and writes.
 """
 
 import json
 import math
 import time
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import Tensor
 
+from bridle import sim
 from bridle.training import runs
+from bridle.training.checkpoints import Checkpoint, Checkpoints
 from bridle.training.config import TrainConfig
 from bridle.training.curves import draw_curves
+from bridle.training.demonstrations import DemonstrationError
+from bridle.training.demonstrations.lock import WriteLock
+from bridle.training.evaluation import SELECTION_SEED, TorchPolicy, evaluate
 from bridle.training.exceptions import TrainingError
 from bridle.training.learner import Learner
+from bridle.training.outcomes import Evaluation
+from bridle.training.processes import on_main, processes
+from bridle.training.trackers import require_trackers, trackers
+
+NOT_COMPUTED = ("out", "wandb")
+"""Settings that do not change what a run computes: where it lies, and who else is told."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +43,41 @@ class TrainResult:
     val_loss: float | None
     seconds: float
     parameters: int
+    processes: int
+    """Processes that trained."""
+    model_step: int
+    """Optimiser steps behind `model.safetensors`: those of the most successful weights where they
+    were evaluated on the way (of equals, the later), otherwise all."""
+    success_rate: float | None
+    """Success of these weights, on the seeds they were chosen by; `bridle evaluate` has others."""
+    checkpoints: tuple[Checkpoint, ...]
+    """What `checkpoints/` keeps, best first."""
 
 
-def _prepare_folder(config: TrainConfig, settings: dict[str, Any]) -> bool:
-    """Whether there is a run to continue.
+def run_settings(config: TrainConfig) -> dict[str, Any]:
+    """The settings that a run folder is held to when it is continued, as plain types."""
+    settings: dict[str, Any] = runs.plain(asdict(config))
+    return {name: value for name, value in settings.items() if name not in NOT_COMPUTED}
+
+
+def _prepare_folder(config: TrainConfig, held: ExitStack) -> bool:
+    """Lock the folder; whether there is a run to continue.
 
     Raises:
-        TrainingError: the folder holds a run with other settings, or something else.
+        TrainingError: the folder holds a run with other settings, or something else, or another
+            process trains in it.
     """
     out = config.out
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        held.callback(WriteLock(out).release)
+    except DemonstrationError as error:
+        owner = str(error).partition(";")[0]
+        raise TrainingError(f"{owner}; wait for it or choose another --out") from error
     if not out.exists() or not any(p.suffix != ".partial" for p in out.iterdir()):
         out.mkdir(parents=True, exist_ok=True)
         return False
-    found = runs.read_config(out).train
+    found, settings = runs.read_config(out).train, run_settings(config)
     changed = sorted(k for k in settings | found if settings.get(k) != found.get(k))
     if changed:
         what = ", ".join(f"{k} {found.get(k)} -> {settings.get(k)}" for k in changed)
@@ -59,38 +92,129 @@ def train(config: TrainConfig, robot_xml: str | None = None) -> TrainResult:
         config: the settings.
         robot_xml: kinematics of the arm (MJCF), kept with the run for the robot side.
 
+    Returns:
+        The result, in every process.
+
     Raises:
         TrainingError: the settings, the folder or the data do not allow it.
         DemonstrationError: the data cannot be read.
+        SimulationError: there is no such task to evaluate in.
     """
     began = time.monotonic()
-    settings = runs.plain(asdict(config))
-    # Where the run lies does not change what it computes.
-    settings.pop("out")
-    resume = _prepare_folder(config, settings)
+    require_trackers(config)
+    with ExitStack() as held:
+        resume = on_main(lambda: _prepare_folder(config, held))
+        return _train(config, robot_xml, resume, began)
+
+
+def _train(config: TrainConfig, robot_xml: str | None, resume: bool, began: float) -> TrainResult:
     learner = Learner(config)
+    if config.evaluate_every:
+        sim.make(learner.card.task).close()  # what cannot be evaluated says so before it is trained
     if resume:
         if runs.read_config(config.out).data.digest != learner.card.digest:
             raise TrainingError(f"{config.data} has changed since {config.out} was started")
         learner.restore()
-    elif learner.accelerator.is_main_process:
+    elif processes().is_main_process:
+        settings, versions = run_settings(config), runs.library_versions()
         runs.write_config(
-            config.out,
-            runs.RunConfig(settings, learner.policy_config, learner.card, runs.library_versions()),
+            config.out, runs.RunConfig(settings, learner.policy_config, learner.card, versions)
         )
         if robot_xml is not None:
             (config.out / runs.ROBOT).write_text(robot_xml)
     resumed_at = learner.step
-    train_loss, val_loss = _loop(learner, resumed_at)
-    return TrainResult(
-        run=str(config.out),
-        steps=learner.step,
-        resumed_at=resumed_at,
-        train_loss=train_loss,
-        val_loss=val_loss,
-        seconds=time.monotonic() - began,
-        parameters=sum(p.numel() for p in learner.policy.parameters()),
-    )
+    last = _Session(learner).run()
+    result = on_main(lambda: _finish(learner, last, resumed_at, time.monotonic() - began))
+    learner.accelerator.end_training()
+    return result
+
+
+class _Session:
+    """One go at a run, from its last checkpoint to its end."""
+
+    def __init__(self, learner: Learner) -> None:
+        self.learner, self.config = learner, learner.config
+        self.main = learner.accelerator.is_main_process
+        self.metrics = self.config.out / runs.METRICS
+        self.checkpoints = _checkpoints(self.config)
+        self.last: dict[str, Any] = {"loss": math.nan, "val_loss": None}
+        if self.main:
+            self.checkpoints.forget_after(learner.step)
+            self.checkpoints.prune()
+            kept = _earlier_lines(self.metrics, learner.step)
+            self.last = kept[-1] if kept else self.last
+
+    def run(self) -> dict[str, Any]:
+        """Train to the end; the last line of the log."""
+        learner, config, accelerator = self.learner, self.config, self.learner.accelerator
+        first = learner.step
+        accelerator.log_with = trackers(config, run_settings(config), first + 1)
+        accelerator.init_trackers("bridle")
+        saved_at = time.monotonic()
+        with _progress(disable=not self.main) as progress:
+            task = progress.add_task(
+                "", total=config.steps, completed=first, loss=self.last["loss"]
+            )
+            for _ in learner.train_steps():
+                step = learner.step
+                evaluated = config.evaluates_at(step)
+                if evaluated or step % config.log_every == 0 or step == config.steps:
+                    self._log(self._evaluation() if evaluated else None)
+                progress.update(task, completed=step, loss=self.last["loss"])
+                if evaluated or time.monotonic() - saved_at > config.checkpoint_seconds:
+                    learner.save()
+                    saved_at = time.monotonic()
+                if evaluated and self.main:
+                    # Only now: until the state was written, a kill goes back to before.
+                    self.checkpoints.prune()
+        if learner.step > first:
+            learner.save()
+        return self.last
+
+    def _evaluation(self) -> Evaluation:
+        """Success of the averaged weights, which are kept as a checkpoint."""
+
+        def work() -> Evaluation:
+            policy, card = self.learner.averaged_policy(), self.learner.card
+            found = evaluate(
+                TorchPolicy(policy, card.task, environment=card.environment),
+                card.task,
+                episodes=self.config.evaluate_episodes,
+                first_seed=SELECTION_SEED,
+            )
+            checkpoint = Checkpoint(self.learner.step, found.successes, found.episodes)
+            self.checkpoints.add(checkpoint, policy.state_dict())
+            return found
+
+        return on_main(work)
+
+    def _log(self, evaluation: Evaluation | None) -> None:
+        """Add a line to the log and to every tracker."""
+        learner = self.learner
+        loss = learner.mean_loss()
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss became {loss} before step {learner.step}; "
+                f"lower --learning-rate (now {self.config.learning_rate})"
+            )
+        self.last = {
+            "step": learner.step,
+            "loss": loss,
+            "val_loss": on_main(learner.validation_loss),
+            "learning_rate": learner.optimizer.param_groups[0]["lr"],
+        }
+        if evaluation is not None:
+            self.last["success_rate"] = evaluation.success_rate
+            self.last["success_interval"] = list(evaluation.success_interval)
+        if self.main:
+            with self.metrics.open("a") as file:
+                file.write(json.dumps(self.last) + "\n")
+        numbers = {k: v for k, v in self.last.items() if isinstance(v, float)}
+        learner.accelerator.log(numbers, learner.step)
+
+
+def _checkpoints(config: TrainConfig) -> Checkpoints:
+    return Checkpoints(config.out / runs.CHECKPOINTS, config.keep_best)
 
 
 def _earlier_lines(metrics: Path, step: int) -> list[dict[str, Any]]:
@@ -104,59 +228,49 @@ def _earlier_lines(metrics: Path, step: int) -> list[dict[str, Any]]:
                 continue
             if row["step"] <= step:
                 kept.append(row)
-        partial = metrics.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        partial.replace(metrics)
+        _write(metrics, "".join(json.dumps(row) + "\n" for row in kept))
     return kept
 
 
-def _loop(learner: Learner, resumed_at: int) -> tuple[float, float | None]:
-    config, accelerator = learner.config, learner.accelerator
-    accelerator.init_trackers("tensorboard")
-    metrics = config.out / runs.METRICS
-    kept = _earlier_lines(metrics, resumed_at)
-    columns = (
+def _finish(learner: Learner, last: dict[str, Any], resumed_at: int, seconds: float) -> TrainResult:
+    """Make the best weights the policy, draw the curves and write down what the run gave."""
+    config = learner.config
+    shelf = _checkpoints(config)
+    kept = shelf.kept() if config.evaluate_every else ()
+    if kept:
+        runs.save_tensors(config.out / runs.MODEL, shelf.load(kept[0]))
+    draw_curves(config.out / runs.METRICS, config.out / runs.CURVES)
+    result = TrainResult(
+        run=str(config.out),
+        steps=learner.step,
+        resumed_at=resumed_at,
+        train_loss=last["loss"],
+        val_loss=last["val_loss"],
+        seconds=seconds,
+        parameters=sum(p.numel() for p in learner.policy.parameters()),
+        processes=learner.accelerator.num_processes,
+        model_step=kept[0].step if kept else learner.step,
+        success_rate=kept[0].successes / kept[0].episodes if kept else None,
+        checkpoints=kept,
+    )
+    if learner.step > resumed_at or not (config.out / runs.RESULT).exists():
+        _write(config.out / runs.RESULT, json.dumps(asdict(result), indent=2) + "\n")
+    return result
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file so that after a kill the old or the new one is there."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def _progress(disable: bool) -> Progress:
+    return Progress(
         TextColumn("training"),
         BarColumn(),
         TextColumn("{task.completed}/{task.total} steps, loss {task.fields[loss]:.4f}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
+        disable=disable,
     )
-    last: dict[str, Any] = kept[-1] if kept else {"loss": math.nan, "val_loss": None}
-    saved_at = time.monotonic()
-    window: list[Tensor] = []
-    with (
-        metrics.open("a") as log,
-        Progress(*columns, disable=not accelerator.is_main_process) as progress,
-    ):
-        task = progress.add_task("", total=config.steps, completed=resumed_at, loss=last["loss"])
-        for loss in learner.train_steps():
-            window.append(loss)
-            if learner.step % config.log_every == 0 or learner.step == config.steps:
-                mean = float(torch.stack(window).mean())
-                window.clear()
-                if not math.isfinite(mean):
-                    raise TrainingError(
-                        f"the loss became {mean} before step {learner.step}; "
-                        f"lower --learning-rate (now {config.learning_rate})"
-                    )
-                last = {
-                    "step": learner.step,
-                    "loss": mean,
-                    "val_loss": learner.validation_loss(),
-                    "learning_rate": learner.optimizer.param_groups[0]["lr"],
-                }
-                log.write(json.dumps(last) + "\n")
-                log.flush()
-                accelerator.log(
-                    {k: v for k, v in last.items() if k != "step" and v is not None}, learner.step
-                )
-                progress.update(task, completed=learner.step, loss=mean)
-            if time.monotonic() - saved_at > config.checkpoint_seconds:
-                learner.save()
-                saved_at = time.monotonic()
-    learner.save()
-    accelerator.end_training()
-    if accelerator.is_main_process:
-        draw_curves(metrics, config.out / runs.CURVES)
-    return last["loss"], last["val_loss"]

@@ -14,7 +14,13 @@ import tyro
 T = TypeVar("T")
 
 
-def parse(options: type[T], command: str, arguments: Sequence[str], about: str | None) -> T:
+def parse(
+    options: type[T],
+    command: str,
+    arguments: Sequence[str],
+    about: str | None,
+    default: T | None = None,
+) -> T:
     """Parse a command's arguments into its options, a dataclass whose field docs are the help.
 
     Args:
@@ -22,6 +28,7 @@ def parse(options: type[T], command: str, arguments: Sequence[str], about: str |
         command: name after `bridle`.
         arguments: what follows the name.
         about: first text of the help, the command module's docstring.
+        default: what holds where nothing is given; None takes the defaults of the fields.
 
     Raises:
         ValueError: an argument is missing, unknown, or wrong; in one line.
@@ -35,6 +42,7 @@ def parse(options: type[T], command: str, arguments: Sequence[str], about: str |
                 description=about,
                 args=list(arguments),
                 config=(tyro.conf.OmitArgPrefixes,),
+                default=tyro.MISSING_NONPROP if default is None else default,
             )
     except SystemExit as end:
         if end.code == 0:  # --help

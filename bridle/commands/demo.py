@@ -26,11 +26,11 @@ from bridle.training.collection import CollectConfig, CollectResult, collect
 from bridle.training.config import TrainConfig
 from bridle.training.evaluation import (
     ChunkPolicy,
-    Evaluation,
     TorchPolicy,
     evaluate,
     record_video,
 )
+from bridle.training.outcomes import Evaluation
 from bridle.training.trainer import train
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Column, Table
 
 from bridle.cli import write_json
 from bridle.commands import parse
@@ -17,7 +19,15 @@ from bridle.deploy.bundle import load_bundle
 from bridle.deploy.runtime import Runtime
 from bridle.deploy.verification import verify
 from bridle.sim import RenderingError
-from bridle.training.evaluation import FIRST_SEED, ChunkPolicy, TorchPolicy, evaluate, record_video
+from bridle.training.evaluation import (
+    FIRST_SEED,
+    ChoosingPolicy,
+    ChunkPolicy,
+    TorchPolicy,
+    evaluate,
+    record_video,
+)
+from bridle.training.outcomes import EVALUATION, Evaluation
 from bridle.training.runs import load_policy
 
 
@@ -35,6 +45,13 @@ class Options:
     """Number of episodes."""
     first_seed: int = FIRST_SEED
     """Seed of the first episode; demonstrations use seeds from 10 000 on."""
+    sampling_steps: int | None = None
+    """Steps in which a run generates its chunks; by default as many as it was made for."""
+    candidates: int = 1
+    """Chunks that a run with a history generates each time, to execute the one whose past is most
+    like what was done."""
+    threads: int | None = None
+    """Threads that run physics; by default one per core."""
     video: Path | None = None
     """Write a video of some episodes here, failures first."""
     json: Path | None = None
@@ -63,6 +80,37 @@ class BundlePolicy:
         return self._runtime.infer(observation, noise).chunk
 
 
+def show(result: Evaluation) -> None:
+    """Print what lies behind the success rate: modes, instructions, milestones, time and cost."""
+    console = Console()
+    print(
+        f"{result.mean_steps:.0f} steps an episode; cost {result.mean_cost:.1f} an episode, "
+        f"{result.episodes - result.episodes_with_cost} of {result.episodes} without any"
+    )
+    for what, shares in (("mode", result.by_mode), ("instruction", result.by_instruction)):
+        if shares:
+            table = Table(what, *(_right(head) for head in ("episodes", "success", "95 %")))
+            for s in shares:
+                rate = f"{s.successes} ({s.success_rate:.0%})"
+                table.add_row(s.name, str(s.episodes), rate, _interval(s.success_interval))
+            console.print(table)
+    if result.milestones:
+        table = Table("milestone", *(_right(head) for head in ("passed", "95 %", "failed here")))
+        for m in result.milestones:
+            rate = f"{m.passed} ({m.passed_rate:.0%})"
+            table.add_row(m.name, rate, _interval(m.passed_interval), str(m.failed or ""))
+        console.print(table)
+
+
+def _right(head: str) -> Column:
+    return Column(head, justify="right", no_wrap=True)
+
+
+def _interval(interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{low:.0%} to {high:.0%}"
+
+
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     options = parse(Options, "evaluate", arguments, __doc__)
@@ -71,20 +119,34 @@ def main(arguments: Sequence[str]) -> None:
     policy: ChunkPolicy
     if options.run is not None:
         trained, config = load_policy(options.run)
-        policy = TorchPolicy(trained, config.data.task)
+        data = config.data
+        rest = (options.sampling_steps, data.environment)
+        if options.candidates == 1:
+            policy = TorchPolicy(trained, data.task, *rest)
+        else:
+            policy = ChoosingPolicy(trained, data.task, options.candidates, *rest)
     else:
         assert options.bundle is not None
+        if options.sampling_steps is not None or options.candidates != 1:
+            raise ValueError("--sampling-steps and --candidates go with --run, not with a bundle")
         policy = BundlePolicy(options.bundle)
     task = options.task or policy.task
-    result = evaluate(policy, task, episodes=options.episodes, first_seed=options.first_seed)
+    result = evaluate(
+        policy,
+        task,
+        episodes=options.episodes,
+        first_seed=options.first_seed,
+        threads=options.threads,
+    )
     low, high = result.success_interval
     print(
         f"{result.task}: {result.successes} of {result.episodes} episodes succeeded, "
         f"{result.success_rate:.1%} (95 %: {low:.1%} to {high:.1%}), {result.seconds:.0f} s"
     )
+    show(result)
     if options.run is not None:
         # The card of an exported bundle quotes it.
-        (options.run / "evaluation.json").write_text(json_text.dumps(asdict(result), indent=2))
+        (options.run / EVALUATION).write_text(json_text.dumps(asdict(result), indent=2))
     write_json(options.json, result)
     if options.video is not None:
         try:

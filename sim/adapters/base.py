@@ -111,6 +111,10 @@ class AdaptedEnv(gym.Env[Any, Any], ABC):
         """A picture where there is no MuJoCo."""
         raise NotImplementedError
 
+    def milestones(self) -> dict[str, bool]:
+        """What is passed on the way to success, in order, and whether it holds now."""
+        return {}
+
     @property
     def instruction(self) -> str:
         """What to do in this episode, one of `goals`."""

@@ -53,6 +53,10 @@ class Environment(Protocol):
         """Time an action is held [s]."""
         ...
 
+    def milestones(self) -> dict[str, bool]:
+        """What is passed on the way to success, in order, and whether it holds now."""
+        ...
+
     def sentences(self) -> tuple[str, ...]:
         """Every sentence that a demonstration may be labelled with."""
         ...

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import mujoco
 import numpy as np
 
-from bridle.sim.objects import GREY, HALF, RED, WOOD, Vector, add_box, add_cube
+from bridle.sim.objects import GREY, HALF, LIFTED, RED, WOOD, Vector, add_box, add_cube
 from bridle.sim.script import (
     CAREFUL,
     CLEARANCE,
@@ -144,6 +144,16 @@ class Drawer(TabletopEnv):
             return (3 - opened) / 3
         away = np.linalg.norm(self.body("cube").position - self.body("drawer").position)
         return float((opened + opened * np.exp(-5 * away)) / 3)
+
+    def milestones(self) -> dict[str, bool]:
+        """The drawer, the cube, the drawer again."""
+        return {
+            "reach the handle": self.tool_is_at(self._handle()),
+            "pull the drawer open": self._opening() > 0.8 * PULL,
+            "lift the cube": bool(self.body("cube").position[2] > HALF + LIFTED),
+            "put it into the drawer": self._cube_is_in(),
+            "push the drawer shut": self._cube_is_in() and self._opening() < SHUT,
+        }
 
     def script(self, random: np.random.Generator) -> Iterator[Phase]:
         """Pull by the handle, bring the cube, push the handle."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import mujoco
 import numpy as np
 
-from bridle.sim.objects import BLUE, GREY, Vector, add_body, add_box
+from bridle.sim.objects import BLUE, GREY, LIFTED, Vector, add_body, add_box
 from bridle.sim.script import CAREFUL, CLOSED, OPEN, Phase, ToolTarget, pick, stay
 from bridle.sim.tabletop import START, START_SPREAD, TabletopEnv
 
@@ -100,6 +100,18 @@ class Insert(TabletopEnv):
         reach = np.linalg.norm(self.tool_position() - self.body("peg").position)
         bring = np.linalg.norm(self._lower_end() - self.body("hole").position)
         return float(0.5 * np.exp(-5 * reach) + 0.5 * np.exp(-5 * bring))
+
+    def milestones(self) -> dict[str, bool]:
+        """To the peg, up with it, over the hole, into it."""
+        peg, end = self.body("peg").position, self._lower_end()
+        off = np.abs(end[:2] - self.body("hole").position[:2]).max()
+        return {
+            "reach the peg": self.tool_is_at(np.array([*peg[:2], GRASP])),
+            "lift the peg": bool(peg[2] > PEG[2] + LIFTED),
+            "bring it over the hole": bool(off < PEG[0]),
+            "get it into the hole": bool(off < PEG[0] and end[2] < DEPTH - 0.005),
+            "get it halfway down": bool(off < PEG[0] and end[2] < INSERTED),
+        }
 
     def script(self, random: np.random.Generator) -> Iterator[Phase]:
         """Pick the peg up, bring its lower end over the hole, lower it, let go."""

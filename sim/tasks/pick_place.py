@@ -6,7 +6,7 @@ from typing import ClassVar
 import mujoco
 import numpy as np
 
-from bridle.sim.objects import GREEN, HALF, RED, Vector, add_cube, add_spot
+from bridle.sim.objects import GREEN, HALF, LIFTED, RED, Vector, add_cube, add_spot
 from bridle.sim.script import Phase, ToolTarget, pick, place, stay
 from bridle.sim.tabletop import START, START_SPREAD, TabletopEnv
 
@@ -88,6 +88,17 @@ class PickPlace(TabletopEnv):
         reach = np.linalg.norm(self.tool_position() - cube)
         bring = np.linalg.norm(cube - self.goal - [0, 0, HALF])
         return float(0.5 * np.exp(-5 * reach) + 0.5 * np.exp(-5 * bring))
+
+    def milestones(self) -> dict[str, bool]:
+        """To the cube, up with it, over the spot, down there."""
+        cube = self.body("cube").position
+        over = bool(np.linalg.norm(cube[:2] - self.goal[:2]) < GOAL_RADIUS)
+        return {
+            "reach the cube": self.tool_is_at(cube),
+            "lift the cube": bool(cube[2] > HALF + LIFTED),
+            "bring it over the spot": over,
+            "put it down there": over and bool(cube[2] < HALF + 0.01),
+        }
 
     def script(self, random: np.random.Generator) -> Iterator[Phase]:
         """Pick the cube up, put it down on the spot."""

@@ -92,6 +92,12 @@ class PickPlacePost(PickPlace):
             bring = np.linalg.norm(cube[:2] - corner) + np.linalg.norm(corner - self.goal[:2])
         return float(0.5 * np.exp(-5 * reach) + 0.5 * np.exp(-5 * bring))
 
+    def milestones(self) -> dict[str, bool]:
+        """As in `pick-place`, with the post on the way."""
+        behind = bool(self.body("cube").position[0] > POST[0] + POST_RADIUS)
+        first, second, *rest = super().milestones().items()
+        return dict([first, second, ("bring it past the post", behind), *rest])
+
     def script(self, random: np.random.Generator) -> Iterator[Phase]:
         """Pick the cube up, carry it past one side of the post, put it down on the spot."""
         side = "left" if random.random() < 0.5 else "right"

@@ -118,6 +118,17 @@ class Push(TabletopEnv):
         distance, angle = self._errors()
         return float(np.exp(-5 * distance - angle))
 
+    def milestones(self) -> dict[str, bool]:
+        """Round the block, behind it, and how near it comes to its target."""
+        block, (distance, angle) = self.body("block").position, self._errors()
+        return {
+            "go past the block": self.mode != "",
+            "go behind the block": bool(self.tool_position()[0] < block[0] - HALF[0]),
+            "push it to within 6 cm": distance < 3 * GOAL_DISTANCE,
+            "push it to within 2 cm": distance < GOAL_DISTANCE,
+            "turn it as it shall be": distance < GOAL_DISTANCE and angle < GOAL_ANGLE,
+        }
+
     def script(self, random: np.random.Generator) -> Iterator[Phase]:
         """Round the block, up to its near face, and push it along a curve that ends as it shall."""
         side = "left" if random.random() < 0.5 else "right"

@@ -76,6 +76,10 @@ class Reach(TabletopEnv):
         """1 at the point, falling by e every 20 cm."""
         return float(np.exp(-5 * np.linalg.norm(self.tool_position() - self.goal)))
 
+    def milestones(self) -> dict[str, bool]:
+        """Near the ball."""
+        return {"reach the ball": self.tool_is_at(self.goal)}
+
     def script(self, random: np.random.Generator) -> Iterator[Phase]:
         """Straight there."""
         yield Phase("move to the ball", lambda: ToolTarget(self.goal), tolerance=0.004)

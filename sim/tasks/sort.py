@@ -6,7 +6,18 @@ from itertools import product
 import mujoco
 import numpy as np
 
-from bridle.sim.objects import BLUE, GREEN, HALF, RED, WOOD, Vector, add_body, add_box, add_cube
+from bridle.sim.objects import (
+    BLUE,
+    GREEN,
+    HALF,
+    LIFTED,
+    RED,
+    WOOD,
+    Vector,
+    add_body,
+    add_box,
+    add_cube,
+)
 from bridle.sim.script import Phase, ToolTarget, pick, place, stay
 from bridle.sim.tabletop import START, START_SPREAD, TabletopEnv
 
@@ -141,6 +152,16 @@ class Sort(TabletopEnv):
             away = np.linalg.norm(self.body(cube).position[:2] - self.body(name).position[:2])
             done += 1.0 if self._is_in(cube, name) else 0.8 * np.exp(-5 * away)
         return float(done / len(CUBES))
+
+    def milestones(self) -> dict[str, bool]:
+        """A cube up, then one after the other where it belongs."""
+        placed = sum(self._is_in(*pair) for pair in zip(CUBES, self._bins, strict=True))
+        return {
+            "lift a cube": any(self.body(c).position[2] > HALF + LIFTED for c in CUBES),
+            "put a cube where it belongs": placed >= 1,
+            "put two": placed >= 2,
+            "put all three": placed >= 3,
+        }
 
     def script(self, random: np.random.Generator) -> Iterator[Phase]:
         """One cube after the other, in an order of its own choice."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import mujoco
 import numpy as np
 
-from bridle.sim.objects import BLUE, HALF, RED, Vector, add_cube
+from bridle.sim.objects import BLUE, HALF, LIFTED, RED, Vector, add_cube
 from bridle.sim.script import Phase, ToolTarget, pick, place, stay
 from bridle.sim.tabletop import START, START_SPREAD, TabletopEnv
 
@@ -81,6 +81,17 @@ class Stack(TabletopEnv):
         reach = np.linalg.norm(self.tool_position() - red)
         bring = np.linalg.norm(red - blue - [0, 0, 2 * HALF])
         return float(0.5 * np.exp(-5 * reach) + 0.5 * np.exp(-5 * bring))
+
+    def milestones(self) -> dict[str, bool]:
+        """To the red cube, up with it, over the blue one, onto it."""
+        red, blue = self.body("red").position, self.body("blue").position
+        over = bool(np.linalg.norm(red[:2] - blue[:2]) < OFFSET)
+        return {
+            "reach the red cube": self.tool_is_at(red),
+            "lift the red cube": bool(red[2] > HALF + LIFTED),
+            "bring it over the blue cube": over,
+            "put it down there": over and bool(abs(red[2] - blue[2] - 2 * HALF) < 0.005),
+        }
 
     def script(self, random: np.random.Generator) -> Iterator[Phase]:
         """Pick the red cube up, put it on the blue one."""

@@ -60,6 +60,23 @@ def test_data_gives_rates_and_fractions_of_bare_indexing(tmp_path, capsys):
     assert "windows/s" in capsys.readouterr().out
 
 
+def test_train_gives_rates_and_fractions_of_a_bare_loop(tmp_path, capsys):
+    quick = ["--sizes", "small", "--batches", "2", "4", "--seconds", "0", "--pairs", "1"]
+    assert main(["train", *quick, "--json", str(tmp_path / "train.json")]) == 0
+    result = json.loads((tmp_path / "train.json").read_text())
+    assert [rate["batch"] for rate in result["rates"]] == [2, 4]
+    for rate in result["rates"]:
+        assert 4e6 < rate["parameters"] < 6e6
+        assert is_rate(rate["steps_per_second"])
+        assert is_rate(rate["bound_steps_per_second"])
+        ratio = rate["steps_per_second"] / rate["bound_steps_per_second"]
+        assert rate["fraction"] == pytest.approx(ratio)
+    assert result["step_fraction"] == min(rate["fraction"] for rate in result["rates"])
+    assert 0 <= result["data_wait_share"] < 1
+    assert result["machine"]["torch"]
+    assert "bound/s" in capsys.readouterr().out
+
+
 def test_it_lists_its_actions(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
@@ -69,11 +86,16 @@ def test_it_lists_its_actions(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train"], "no action 'train'"),
+        (["trian"], "did you mean train"),
         (["sim", "--task", "fly"], "'fly' is none of our own tasks"),
         (["sim", "--envs", "0"], "envs must be at least 1, got 0"),
         (["sim", "--pictures", "-1"], "pictures must not be negative"),
         (["sim", "--seconds", "nan"], "seconds must not be negative, got nan"),
+        (["train", "--sizes", "huge"], "sizes must be of small, large"),
+        (["train", "--batches", "0"], "batches must be at least 1"),
+        (["train", "--pairs", "0"], "pairs must be at least 1, got 0"),
+        (["train", "--threads", "0"], "threads must be at least 1, got 0"),
+        (["train", "--seconds", "nan"], "seconds must not be negative, got nan"),
         (["data", "--batch", "0"], "batch must be at least 1, got 0"),
         (["data", "--steps", "3"], "at least the horizon 16, got 3"),
         (["data", "--json", "/tmp"], "--json /tmp is a folder"),

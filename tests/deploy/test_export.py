@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,16 @@ from bridle.deploy.bundle import load_bundle
 from bridle.deploy.exceptions import ExportError, InferenceError
 from bridle.deploy.export import export_policy, verify_parity
 from bridle.deploy.runtime import Runtime
-from bridle.policies import Policy, PolicyError
+from bridle.policies import (
+    DiffusionConfig,
+    EnergyConfig,
+    ObservationEncoderConfig,
+    Policy,
+    PolicyError,
+    RegressionConfig,
+    ShortcutConfig,
+    StateEncoderConfig,
+)
 
 from .conftest import KEYS, make_policy, make_source
 
@@ -102,3 +113,36 @@ def test_the_provider_is_the_one_asked_for(bundle):
 
     with pytest.raises(BundleError, match="provider must be one of cpu, cuda"):
         Runtime(bundle, "tpu")
+
+
+@pytest.mark.parametrize("kind", [ShortcutConfig, DiffusionConfig, RegressionConfig])
+def test_other_generators_are_exported_with_the_steps_they_can_take(kind, policy, tmp_path):
+    config = replace(policy.config, generator=kind())
+    other = fitted(Policy(config))
+    result = export_policy(other, make_source(), tmp_path / "b")
+    assert result.onnx_max_abs_error <= 1e-4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"generator": EnergyConfig()}, "the generator energy take gradients"),
+        ({"generator": DiffusionConfig(sampler="dpm-solver++")}, "diffusion remembers more than"),
+        (
+            {"encoder": ObservationEncoderConfig((StateEncoderConfig(KEYS),))},
+            "observe a state, this one has a ObservationEncoder; train with --observe state",
+        ),
+    ],
+)
+def test_what_a_bundle_cannot_hold_yet_is_refused_in_one_line(change, message, policy, tmp_path):
+    other = fitted(Policy(replace(policy.config, **change)))
+    with pytest.raises(ExportError, match=message) as refusal:
+        export_policy(other, make_source(), tmp_path / "b")
+    assert "\n" not in str(refusal.value)
+    assert not (tmp_path / "b").exists()
+
+
+def fitted(policy: Policy) -> Policy:
+    batch = {key: torch.randn(64, 1, n) for key, n in KEYS.items()}
+    policy.fit(batch | {"action": 0.03 * torch.randn(64, 16, 7)})
+    return policy

@@ -31,6 +31,4 @@ def test_the_cheapest_is_taken_and_the_first_of_equals():
 
 def test_a_candidate_without_a_cost_is_not_taken():
     chunks = torch.arange(3 * 4.0).reshape(1, 3, 4, 1)
-    assert torch.equal(
-        cheapest(chunks, torch.tensor([[torch.nan, 5.0, torch.nan]])), chunks[:, 1]
-    )
+    assert torch.equal(cheapest(chunks, torch.tensor([[torch.nan, 5.0, torch.nan]])), chunks[:, 1])

@@ -5,6 +5,7 @@ import torch
 from bridle.policies import (
     Difference,
     FlowConfig,
+    MLPConfig,
     Normalizer,
     Policy,
     PolicyConfig,
@@ -138,3 +139,54 @@ def test_a_difference_outside_its_observation_is_refused():
 def test_flow_steps_must_be_positive():
     with pytest.raises(PolicyError, match="n_steps"):
         FlowConfig(0)
+
+
+def past_policy(past=True, n_obs_steps=3):
+    torch.manual_seed(0)
+    config = PolicyConfig(
+        StateEncoderConfig({"joint_position": 6}, n_obs_steps=n_obs_steps),
+        action_size=7,
+        past=past,
+        network=MLPConfig(16, 1),
+    )
+    policy = Policy(config)
+    batch = {
+        "joint_position": torch.randn(32, n_obs_steps, 6),
+        "action": torch.randn(32, config.window_steps, 7),
+    }
+    policy.fit(batch)
+    return policy.eval(), batch
+
+
+def test_a_chunk_begins_at_the_oldest_or_at_the_newest_observation():
+    with_past, _ = past_policy()
+    assert (with_past.config.first_action, with_past.config.window_steps) == (2, 16)
+    without, batch = past_policy(past=False)
+    assert (without.config.first_action, without.config.window_steps) == (0, 18)
+    # What lies before the newest observation neither counts in the loss nor in the statistics.
+    changed = batch | {"action": batch["action"].clone()}
+    changed["action"][:, :2] += 100
+    first, second = (without.loss(b, torch.Generator().manual_seed(1))[0] for b in (batch, changed))
+    assert torch.equal(first, second)
+    mean = without.action_normalizer.mean("action").clone()
+    without.fit(changed)
+    assert torch.equal(without.action_normalizer.mean("action"), mean)
+
+
+def test_the_best_of_several_is_the_one_whose_past_was_executed():
+    policy, batch = past_policy()
+    observation = {"joint_position": batch["joint_position"][:5]}
+    noise = torch.randn(5, 4, 16, 7)
+    alone = torch.stack([policy.sample(observation, noise[:, i]) for i in range(4)], dim=1)
+    for i in range(4):
+        chosen = policy.best_of(observation, noise, alone[:, i, :2])
+        assert torch.allclose(chosen, alone[:, i], atol=1e-5)
+    unknown = torch.full((5, 2, 7), torch.nan)
+    assert torch.allclose(policy.best_of(observation, noise, unknown), alone[:, 0], atol=1e-5)
+
+
+def test_a_policy_without_a_past_has_nothing_to_choose_by():
+    policy, batch = past_policy(past=False)
+    observation = {"joint_position": batch["joint_position"][:5]}
+    with pytest.raises(PolicyError, match="predicts 0 past actions"):
+        policy.best_of(observation, torch.randn(5, 4, 16, 7), torch.zeros(5, 2, 7))

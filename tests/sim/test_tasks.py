@@ -82,6 +82,26 @@ def test_nothing_is_done_when_an_episode_begins(task):
 
 
 @pytest.mark.parametrize("task", TASKS)
+def test_an_expert_passes_every_milestone_in_order(task):
+    env = sim.make(task)
+    env.reset(seed=3)
+    assert not any(env.milestones().values())
+    expert = sim.make_expert(env, rng=np.random.default_rng(3))
+    passed = {}
+    for step in range(env.max_steps):
+        *_, info = env.step(expert.act().executed)
+        for name, holds in env.milestones().items():
+            if holds:
+                passed.setdefault(name, step)
+        if info["success"]:
+            break
+    assert info["success"]
+    steps = [passed[name] for name in env.milestones()]
+    assert steps
+    assert steps == sorted(steps)
+
+
+@pytest.mark.parametrize("task", TASKS)
 def test_distractors_and_randomisation_leave_the_layout_alone(task):
     plain, _ = sim.make(task).reset(seed=11)
     varied = sim.make(task, distractors=4, randomise=("physics", "colours", "lights", "cameras"))

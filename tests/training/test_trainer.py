@@ -11,52 +11,21 @@ import torch
 from bridle.policies import Policy, PolicyError
 from bridle.training import runs
 from bridle.training.config import TrainConfig
-from bridle.training.demonstrations import DemonstrationWriter, known_key
 from bridle.training.exceptions import TrainingError
 from bridle.training.learner import Learner, averaged
 from bridle.training.trainer import train
-
-SIZES = {"action": 7, "joint_position": 6, "gripper": 1, "tcp_pose": 9, "object_state": 8}
+from tests.training.imitation import SMALL, same, weights, write_set
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "set"
-    random = np.random.default_rng(0)
-    with DemonstrationWriter.create(
-        path,
-        robot="ur5e_2f85",
-        task="pick-place",
-        control_rate=20.0,
-        keys={key: known_key(key, (n,)) for key, n in SIZES.items()},
-        instructions=[],
-    ) as writer:
-        for _ in range(12):
-            steps = int(random.integers(20, 40))
-            writer.append(
-                {
-                    key: random.standard_normal((steps, n)).cumsum(0).astype(np.float32) * 0.01
-                    for key, n in SIZES.items()
-                }
-            )
-    return path
-
-
-SMALL = ("network.width=32", "network.blocks=1")
+    return write_set(tmp_path_factory.mktemp("data") / "set")
 
 
 def config(data, out, **settings) -> TrainConfig:
     defaults = {"steps": 60, "batch_size": 32, "log_every": 20}
     defaults["set"] = SMALL
     return TrainConfig(data=data, out=out, **(defaults | {"val_ratio": 0.1} | settings))
-
-
-def weights(run) -> dict[str, torch.Tensor]:
-    return runs.load_tensors(run / runs.MODEL)
-
-
-def same(a, b) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
 def test_a_run_holds_what_the_robot_side_needs(data, tmp_path):
@@ -241,7 +210,9 @@ def test_the_step_size_of_a_descent_learns_faster_and_continues_so(data, tmp_pat
         ({"set": ("n_steps=4",)}, "written part.name=value"),
         ({"set": ("generator.n_steps",)}, "written part.name=value"),
         ({"set": ("generator.n_steps=[",)}, "is no value"),
-        ({"set": ("encoder.keys={}",)}, "part of network, generator"),
+        ({"set": ("encoder.keys={}",)}, "encoder state has no setting .keys."),
+        ({"set": ("text.width=8",)}, "part of network, generator, encoder"),
+        ({"observe": "picture"}, "observe must be of state"),
     ],
 )
 def test_settings_that_are_not_there_are_named(settings, message, data, tmp_path):

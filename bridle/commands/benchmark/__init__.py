@@ -11,6 +11,7 @@ from bridle.commands import dispatch
 ACTIONS = {
     "sim": "steps and pictures per second, beside the same physics in bare C",
     "data": "windows of demonstrations per second, beside bare numpy",
+    "train": "training steps per second, beside a bare loop of PyTorch",
 }
 """Action -> what it does; each lives in `bridle.commands.benchmark.<action>`."""
 

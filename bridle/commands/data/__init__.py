@@ -22,6 +22,7 @@ ACTIONS = {
     "merge": "several sets as one",
     "split": "one set as two, by episode",
     "filter": "the episodes and keys of a set that are wanted",
+    "embed": "a set with what a trained image encoder makes of its pictures",
     "convert": "bring sets of other projects in, and out again: diffusion_policy, UMI, robomimic, "
     "LeRobot, MCAP",
 }

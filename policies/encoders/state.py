@@ -1,12 +1,13 @@
-"""Observation encoders: named observations with history in, one conditioning vector out."""
+"""State: numbers as they are, normalised, with their history."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
+from bridle.policies.encoders.base import Encoder, Input, check, check_n_obs_steps
 from bridle.policies.exceptions import PolicyError
 from bridle.policies.normalizer import Normalizer
 
@@ -46,8 +47,7 @@ class StateEncoderConfig:
     def __post_init__(self) -> None:
         if not self.keys or any(size < 1 for size in self.keys.values()):
             raise PolicyError(f"keys must name channels, got {dict(self.keys)}")
-        if self.n_obs_steps < 1:
-            raise PolicyError(f"n_obs_steps must be at least 1, got {self.n_obs_steps}")
+        check_n_obs_steps(self.n_obs_steps)
         for d in self.differences:
             for key, start in ((d.minuend, d.minuend_start), (d.subtrahend, d.subtrahend_start)):
                 if not 0 <= start < start + d.size <= self.keys.get(key, 0):
@@ -55,8 +55,13 @@ class StateEncoderConfig:
                         f"difference {d.name}: '{key}' has {self.keys.get(key, 'no')} channels"
                     )
 
+    @property
+    def inputs(self) -> Mapping[str, Input]:
+        """The keys, as vectors."""
+        return {key: Input((size,)) for key, size in self.keys.items()}
 
-class StateEncoder(nn.Module):
+
+class StateEncoder(Encoder):
     """Normalises state observations and joins their history: (B, To, d) each -> (B, To * D)."""
 
     def __init__(self, config: StateEncoderConfig) -> None:
@@ -83,14 +88,8 @@ class StateEncoder(nn.Module):
             self.normalizer.fit(name, values)
 
     def forward(self, observation: Mapping[str, Tensor]) -> Float[Tensor, "batch cond"]:
-        """Encode a history.
-
-        Args:
-            observation: each key (B, To, d), physical units, oldest first.
-
-        Returns:
-            (B, To * D), normalised.
-        """
+        """Encode a history: each key (B, To, d) -> (B, To * D), normalised, oldest first."""
+        check(observation, self.config)
         features = self.features(observation)
         joined = torch.cat(
             [self.normalizer.normalize(name, value) for name, value in features.items()], dim=-1
