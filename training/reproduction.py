@@ -34,8 +34,8 @@ class Recipe:
 
     train: Mapping[str, Any]
     """Options of `bridle train`."""
-    rows: Mapping[str, int | None]
-    """Row's name -> sampling steps; none for as many as the policy was made for."""
+    rows: Mapping[str, Mapping[str, Any]]
+    """Row's name -> options of `bridle evaluate`."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,12 @@ def _flags(options: Mapping[str, Any]) -> list[str]:
     """Options as a command line has them."""
     words: list[str] = []
     for name, value in options.items():
-        values = value if isinstance(value, list | tuple) else [value]
-        words += [f"--{name.replace('_', '-')}", *map(str, values)]
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            values = value if isinstance(value, list | tuple) else [value]
+            words += [f"--{flag}", *map(str, values)]
     return words
 
 
@@ -112,7 +116,7 @@ class Cell:
     episodes: int
     collect: Mapping[str, Any]
     train: Mapping[str, Any]
-    rows: Mapping[str, int | None]
+    rows: Mapping[str, Mapping[str, Any]]
 
     @property
     def name(self) -> str:
@@ -123,7 +127,7 @@ class Cell:
     def digest(self) -> str:
         """Another one makes another result."""
         parts = (self.collect, self.train, self.rows, self.seed, self.episodes)
-        text = json.dumps([p if isinstance(p, int) else dict(p) for p in parts], sort_keys=True)
+        text = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def commands(self, work: Path) -> dict[str, list[str]]:
@@ -136,10 +140,9 @@ class Cell:
                 "--data", str(data), "--out", str(run),
             ],
         }  # fmt: skip
-        for row, steps in self.rows.items():
+        for row, options in self.rows.items():
             commands[f"evaluate {row}"] = [
-                "evaluate", "--run", str(run), "--episodes", str(self.episodes),
-                *([] if steps is None else ["--sampling-steps", str(steps)]),
+                "evaluate", "--run", str(run), "--episodes", str(self.episodes), *_flags(options),
             ]  # fmt: skip
         return commands
 

@@ -23,10 +23,10 @@ sets:
 policies:
   flow:
     train: {steps: 3, batch_size: 8, set: [network.width=8, network.blocks=1]}
-    rows: {"flow, 1 step": 1, "flow, 2 steps": 2}
+    rows: {"flow, 1 step": {sampling_steps: 1}, "flow, 2 steps": {sampling_steps: 2}}
   odd:
     train: {steps: 3, generator: none}
-    rows: {odd: null}
+    rows: {odd: {}}
 tables:
   small: {title: Small, sets: [reach], policies: [flow, odd], seeds: {reach: [0]}}
 """
