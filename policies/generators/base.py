@@ -53,8 +53,8 @@ class Generator(Protocol):
     def start(
         self, noise: Float[Tensor, "batch horizon action"]
     ) -> Float[Tensor, "batch state action"]:
-        """The state before the first step."""
-        ...
+        """The state before the first step: the noise, unless a step remembers more."""
+        return noise
 
     def step(
         self,
@@ -69,5 +69,5 @@ class Generator(Protocol):
     def finish(
         self, x: Float[Tensor, "batch state action"]
     ) -> Float[Tensor, "batch horizon action"]:
-        """The chunk, after the last step."""
-        ...
+        """The chunk, after the last step: the state, unless a step remembers more."""
+        return x

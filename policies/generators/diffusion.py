@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bridle.policies.exceptions import PolicyError
-from bridle.policies.generators.base import Network
+from bridle.policies.generators.base import Generator, Network
 
 Prediction = Literal["epsilon", "sample", "v_prediction"]
 Sampler = Literal["ddim", "ddpm", "dpm-solver++"]
@@ -88,7 +88,7 @@ class DiffusionConfig:
         return _SCHEDULERS[self.sampler](**settings)
 
 
-class Diffusion:
+class Diffusion(Generator):
     """Denoising diffusion. Times are steps of the schedule as shares of its length."""
 
     n_times = 1

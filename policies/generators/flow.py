@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bridle.policies.exceptions import PolicyError
-from bridle.policies.generators.base import Network
+from bridle.policies.generators.base import Generator, Network
 
 Times = Literal["uniform", "logit-normal", "beta"]
 Solver = Literal["euler", "midpoint"]
@@ -91,7 +91,7 @@ def error(difference: Tensor, beta: float) -> Tensor:
     return torch.where(size < beta, difference.square(), 2 * beta * size - beta**2)
 
 
-class Flow:
+class Flow(Generator):
     """Flow matching. Rows of the table are (t, dt)."""
 
     n_times = 1
@@ -147,18 +147,6 @@ class Flow:
             raise PolicyError(f"a flow needs at least 1 step, got {steps}")
         time = torch.arange(steps, dtype=torch.float32) / steps
         return torch.stack([time, torch.full_like(time, 1 / steps)], dim=1)
-
-    def start(
-        self, noise: Float[Tensor, "batch horizon action"]
-    ) -> Float[Tensor, "batch state action"]:
-        """The noise."""
-        return noise
-
-    def finish(
-        self, x: Float[Tensor, "batch state action"]
-    ) -> Float[Tensor, "batch horizon action"]:
-        """The chunk."""
-        return x
 
     def step(
         self,

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bridle.policies.exceptions import PolicyError
-from bridle.policies.generators.base import Network
+from bridle.policies.generators.base import Generator, Network
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class RegressionConfig:
     """A `Regression` has no settings."""
 
 
-class Regression:
+class Regression(Generator):
     """The mean chunk of an observation: where there are two ways, what lies between them."""
 
     n_times = 1
@@ -47,18 +47,6 @@ class Regression:
         if n_steps not in (None, 1):
             raise PolicyError(f"a regression takes 1 step, got {n_steps}")
         return torch.zeros(1, 1)
-
-    def start(
-        self, noise: Float[Tensor, "batch horizon action"]
-    ) -> Float[Tensor, "batch state action"]:
-        """The noise, which is not looked at."""
-        return noise
-
-    def finish(
-        self, x: Float[Tensor, "batch state action"]
-    ) -> Float[Tensor, "batch horizon action"]:
-        """The chunk."""
-        return x
 
     def step(
         self,
