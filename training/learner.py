@@ -298,6 +298,22 @@ class Learner:
         average = cast(Policy, self.average.module)
         return float(average.loss(batch, self._random(2))[0])
 
+    def close(self) -> None:
+        """End the trackers and leave the other processes; nothing can be trained after."""
+        # The model's wrapper has to go first. As the last holder of the process group, its end
+        # would wait, with the interpreter's lock, for a thread that wants this lock.
+        self.model = None
+        self.accelerator.free_memory()
+        self.accelerator.end_training()
+
+    def close(self) -> None:
+        """Leave the other processes; nothing can be trained afterwards."""
+        # What reduces gradients has to go before the group of processes: as the group's last owner
+        # it waits, with Python locked, for threads that wait for Python.
+        self.model = self.policy
+        self.accelerator.free_memory()
+        self.accelerator.end_training()
+
     def save(self) -> None:
         """Write the policy and the state to continue from."""
         if not self.accelerator.is_main_process:

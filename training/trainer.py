@@ -7,7 +7,7 @@ several processes all of them train, and the main one alone evaluates, logs and 
 import json
 import math
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -108,25 +108,24 @@ def train(config: TrainConfig, robot_xml: str | None = None) -> TrainResult:
 
 
 def _train(config: TrainConfig, robot_xml: str | None, resume: bool, began: float) -> TrainResult:
-    learner = Learner(config)
-    if config.evaluate_every:
-        sim.make(learner.card.task).close()  # what cannot be evaluated says so before it is trained
-    if resume:
-        if runs.read_config(config.out).data.digest != learner.card.digest:
-            raise TrainingError(f"{config.data} has changed since {config.out} was started")
-        learner.restore()
-    elif processes().is_main_process:
-        settings, versions = run_settings(config), runs.library_versions()
-        runs.write_config(
-            config.out, runs.RunConfig(settings, learner.policy_config, learner.card, versions)
-        )
-        if robot_xml is not None:
-            (config.out / runs.ROBOT).write_text(robot_xml)
-    resumed_at = learner.step
-    last = _Session(learner).run()
-    result = on_main(lambda: _finish(learner, last, resumed_at, time.monotonic() - began))
-    learner.accelerator.end_training()
-    return result
+    with closing(Learner(config)) as learner:
+        if config.evaluate_every:
+            # What cannot be played says so before it is trained.
+            sim.make(learner.card.task).close()
+        if resume:
+            if runs.read_config(config.out).data.digest != learner.card.digest:
+                raise TrainingError(f"{config.data} has changed since {config.out} was started")
+            learner.restore()
+        elif processes().is_main_process:
+            settings, versions = run_settings(config), runs.library_versions()
+            runs.write_config(
+                config.out, runs.RunConfig(settings, learner.policy_config, learner.card, versions)
+            )
+            if robot_xml is not None:
+                (config.out / runs.ROBOT).write_text(robot_xml)
+        resumed_at = learner.step
+        last = _Session(learner).run()
+        return on_main(lambda: _finish(learner, last, resumed_at, time.monotonic() - began))
 
 
 class _Session:
