@@ -25,7 +25,7 @@ Prediction = Literal["sample", "velocity"]
 class FlowConfig:
     """Settings of a `Flow`."""
 
-    n_steps: int = 10
+    n_steps: int = 4
     """Steps at inference."""
     times: Times = "uniform"
     """How times are drawn in training: `logit-normal` favours the middle, `beta` (Beta(1.5, 1) of
