@@ -7,6 +7,7 @@ Several processes, and several parts of a batch, each take an equal share of the
 gradient is the mean over all of them.
 """
 
+import gc
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -299,19 +300,12 @@ class Learner:
         return float(average.loss(batch, self._random(2))[0])
 
     def close(self) -> None:
-        """End the trackers and leave the other processes; nothing can be trained after."""
-        # The model's wrapper has to go first. As the last holder of the process group, its end
-        # would wait, with the interpreter's lock, for a thread that wants this lock.
-        self.model = None
-        self.accelerator.free_memory()
-        self.accelerator.end_training()
-
-    def close(self) -> None:
-        """Leave the other processes; nothing can be trained afterwards."""
+        """End the trackers and leave the other processes; nothing can be trained afterwards."""
         # What reduces gradients has to go before the group of processes: as the group's last owner
         # it waits, with Python locked, for threads that wait for Python.
         self.model = self.policy
         self.accelerator.free_memory()
+        gc.collect()
         self.accelerator.end_training()
 
     def save(self) -> None:
