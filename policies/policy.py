@@ -135,7 +135,7 @@ class Policy(nn.Module):
 
     def loss(
         self, batch: Mapping[str, Tensor], random: torch.Generator | None = None
-    ) -> tuple[Float[Tensor, ""], dict[str, float]]:
+    ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """Mean training loss of a batch of windows.
 
         Args:
@@ -154,7 +154,8 @@ class Policy(nn.Module):
         target = (batch["action"][:, -self.config.horizon :] - offset) / scale
         entries = self.generator.loss(self.network, target, cond, random)
         loss = entries.mean()
-        return loss, {"loss": float(loss.detach())}
+        # Not as numbers: to read them is to wait for the device.
+        return loss, {"loss": loss.detach()}
 
     # Distributed training wraps a module's call.
     forward = loss

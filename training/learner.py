@@ -15,15 +15,14 @@ from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 from diffusers.optimization import get_cosine_schedule_with_warmup
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
-from bridle.policies import Energy, Policy, PolicyConfig
+from bridle.policies import Policy, PolicyConfig
 from bridle.training import runs
 from bridle.training.config import TrainConfig
 from bridle.training.demonstrations import DemonstrationSet, load, split_by_episode
@@ -39,6 +38,7 @@ from bridle.training.observations import (
     settable,
     statistics_keys,
 )
+from bridle.training.optimisation import averaged, parameter_groups
 from bridle.training.processes import accelerator
 from bridle.training.structure import assigned, build
 
@@ -66,35 +66,6 @@ def policy_config(config: TrainConfig, data: DemonstrationSet) -> PolicyConfig:
         network=build("network", config.network, parts["network"]),
         generator=build("generator", config.generator, parts["generator"]),
     )
-
-
-def averaged(policy: Policy, decay: float) -> AveragedModel:
-    """Exponential moving average of the weights: decay min(`decay`, (1 + n) / (10 + n))."""
-
-    def update(weights: Any, current: Any, _: Tensor | int) -> None:
-        # The count that is handed over lies on the device; this one is read without waiting for it.
-        n = int(average.n_averaged)
-        torch._foreach_lerp_(weights, current, 1 - min(decay, (1 + n) / (10 + n)))
-
-    average = AveragedModel(policy, multi_avg_fn=update)
-    return average
-
-
-def parameter_groups(policy: Policy, rate: float) -> list[dict[str, Any]]:
-    """The weights in groups of their own learning rates [per step].
-
-    The step size of an energy's descent is learned 3 times as fast, per unit of its first value, as
-    everything else, and does not decay (arXiv 2507.02092).
-    """
-    generator = policy.generator
-    if not isinstance(generator, Energy):
-        return [{"params": list(policy.parameters())}]
-    own = {id(weight) for weight in generator.parameters()}
-    scale = generator.STEP_SIZE_RATE * generator.config.step_size
-    return [
-        {"params": [weight for weight in policy.parameters() if id(weight) not in own]},
-        {"params": list(generator.parameters()), "lr": scale * rate, "weight_decay": 0.0},
-    ]
 
 
 class Learner:

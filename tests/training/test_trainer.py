@@ -12,7 +12,8 @@ from bridle.policies import Policy, PolicyError
 from bridle.training import runs
 from bridle.training.config import TrainConfig
 from bridle.training.exceptions import TrainingError
-from bridle.training.learner import Learner, averaged
+from bridle.training.learner import Learner
+from bridle.training.optimisation import averaged
 from bridle.training.trainer import train
 from tests.training.imitation import SMALL, same, weights, write_set
 
