@@ -1,6 +1,7 @@
 """Energy-based generation: chunks roll down a learned energy, some steps or until it is flat.
 
-Any network becomes an energy, E(x) = <x, network(x)> / entries. Two losses are here:
+Any network becomes an energy, E(x) = |x - network(x)|^2 / 2 (`distance`) or <x, network(x)>
+(`product`), per entry of the chunk. Two losses are here:
 
 - `coupled` (the default): descent starts from a corrupted action, x = (1 - t) noise + t action, and
   one step x - alpha dE/dx shall land on the action. That keeps every mode, with two steps at
@@ -24,6 +25,7 @@ from bridle.policies.exceptions import PolicyError
 from bridle.policies.generators.base import Network
 
 Loop = Literal["coupled", "published"]
+Readout = Literal["distance", "product"]
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,18 @@ class EnergyConfig:
     """Steps of the descent at inference."""
     loop: Loop = "coupled"
     """Which loss to train with; see the module."""
+    readout: Readout = "distance"
+    """How a network's output becomes an energy. With `distance` it says where the valley is, and
+    descent lands there; with `product` it has to cancel the noise exactly, which small ones do
+    badly."""
     step_size: float = 1.0
     """First value of alpha, which is learned, with a learning rate of 3 times this."""
     beta: float = 0.3
     """Where the loss turns from squared to absolute error, in normalised units."""
     zero: float = 0.0
     """Weight of the term that gives the energy an absolute zero: below it for what was seen, above
-    it for other observations. Without it energies say nothing about an unfamiliar observation."""
+    it for other observations. Without it energies say nothing about an unfamiliar observation. It
+    needs the readout `product`: at the bottom of a valley a distance is zero, whatever is seen."""
     momentum: float = 0.0
     """Nesterov momentum of the descent at inference."""
     train_steps: tuple[int, int] = (2, 3)
@@ -56,14 +63,22 @@ class EnergyConfig:
     def __post_init__(self) -> None:
         if self.n_steps < 1:
             raise PolicyError(f"n_steps must be at least 1, got {self.n_steps}")
-        if self.loop not in get_args(Loop):
-            raise PolicyError(f"loop must be one of {', '.join(get_args(Loop))}, got {self.loop!r}")
+        for name, allowed in (("loop", get_args(Loop)), ("readout", get_args(Readout))):
+            if getattr(self, name) not in allowed:
+                raise PolicyError(
+                    f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}"
+                )
         for name in ("step_size", "beta"):
             if not 0 < getattr(self, name) < math.inf:
                 raise PolicyError(f"{name} must be positive, got {getattr(self, name)}")
         for name in ("zero", "langevin", "tolerance"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise PolicyError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.zero and self.readout != "product":
+            raise PolicyError(
+                f"zero needs readout product: a distance has its zero in every valley, "
+                f"got zero {self.zero} with {self.readout}"
+            )
         if not 0 <= self.momentum < 1:
             raise PolicyError(f"momentum must lie in [0, 1), got {self.momentum}")
         low, high = self.train_steps
@@ -94,8 +109,10 @@ class Energy(nn.Module):
         cond: Float[Tensor, "batch cond"],
     ) -> Float[Tensor, " batch"]:
         """Energy of chunks; low is good. Below zero is familiar, if trained with `zero`."""
-        times = x.new_zeros(x.shape[0], 1)
-        return (x * network(x, times, cond)).mean(dim=(1, 2))
+        output = network(x, x.new_zeros(x.shape[0], 1), cond)
+        product = self.config.readout == "product"
+        entries = x * output if product else 0.5 * (x - output).square()
+        return entries.mean(dim=(1, 2))
 
     def _slope(
         self, network: Network, x: Tensor, cond: Tensor, *, create_graph: bool

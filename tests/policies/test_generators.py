@@ -36,9 +36,10 @@ SETTINGS = {
     "midpoint": FlowConfig(n_steps=2, solver="midpoint", times="beta", beta=0.3),
     "logit-normal": FlowConfig(times="logit-normal", prediction="velocity"),
     "shortcut": ShortcutConfig(n_steps=2, finest=16),
-    "energy": EnergyConfig(zero=0.03),
-    "momentum": EnergyConfig(momentum=0.5, n_steps=3, tolerance=1e-3),
-    "published": EnergyConfig(loop="published"),
+    "energy": EnergyConfig(),
+    "zero": EnergyConfig(readout="product", zero=0.03),
+    "momentum": EnergyConfig(readout="product", momentum=0.5, n_steps=3, tolerance=1e-3),
+    "published": EnergyConfig(loop="published", readout="product"),
     "regression": RegressionConfig(),
 }
 SMALL = {
@@ -272,7 +273,7 @@ def test_an_absolute_zero_tells_the_familiar_from_the_unfamiliar():
     conds = torch.randn(4096, COND, generator=random)
     conds[:, 1:] = 0.1 * conds[:, 1:] + conds[:, :1]  # what is seen lies near a line
     chunks = conds[:, None, :ACTION].expand(-1, HORIZON, -1).clone()
-    generator = Energy(EnergyConfig(zero=0.1))
+    generator = Energy(EnergyConfig(readout="product", zero=0.1))
     network = network_for(generator)
     train(generator, network, chunks, conds, 900)
     noise = torch.randn(256, HORIZON, ACTION, generator=random)
@@ -308,6 +309,8 @@ def test_a_flat_place_is_left_alone():
         (lambda: EnergyConfig(n_steps=0), "n_steps must be at least 1"),
         (lambda: EnergyConfig(loop="other"), "loop must be one of"),
         (lambda: EnergyConfig(step_size=0.0), "step_size must be positive"),
+        (lambda: EnergyConfig(readout="sum"), "readout must be one of distance, product"),
+        (lambda: EnergyConfig(zero=0.1), "zero needs readout product"),
         (lambda: EnergyConfig(momentum=1.0), "momentum must lie in"),
         (lambda: EnergyConfig(train_steps=(3, 2)), "two rising numbers"),
         (lambda: EnergyConfig(zero=float("nan")), "zero must not be negative"),
