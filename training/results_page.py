@@ -84,6 +84,8 @@ def _draw(spec: TableSpec, rows: Sequence[str], found: Results, path: Path) -> N
     axes = figure.add_subplot()
     width = 0.8 / len(rows)
     for i, row in enumerate(rows):
+        # A bar of no width, so that the legend names every row, also one without results.
+        axes.bar(0, 0, 0, color=f"C{i}", label=row)
         for j, column in enumerate(spec.sets):
             results = found.get((row, column), [])
             if not results:
@@ -96,7 +98,6 @@ def _draw(spec: TableSpec, rows: Sequence[str], found: Results, path: Path) -> N
                 100 * rate,
                 width,
                 color=f"C{i}",
-                label=row if j == 0 else None,
                 yerr=[[100 * (rate - low)], [100 * (high - rate)]],
                 error_kw={"elinewidth": 0.8},
             )

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         rows = ", ".join(
             f"{row} {e['successes']} of {e['episodes']}" for row, e in result["rows"].items()
         )
-        console.print(f"{cell.name}: {rows}", highlight=False)
+        console.print(f"{cell.name}: {rows}", highlight=False, soft_wrap=True)
 
     made = {cell.name: read_result(cell, options.results) for cell in cells}
     for cell in cells:
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
         for failure in make_results(
             cells, options.work, options.results, jobs=options.jobs, report=say
         ):
-            console.print(failure, style="red", highlight=False)
+            console.print(failure, style="red", highlight=False, soft_wrap=True)
             failures += 1
         if options.page.is_file():
             draw_page(specification, options.results, options.page)
