@@ -102,6 +102,7 @@ def _draw(spec: TableSpec, rows: Sequence[str], found: Results, path: Path) -> N
                 error_kw={"elinewidth": 0.8},
             )
     axes.set_xticks(range(len(spec.sets)), spec.sets)
+    axes.set_xlim(-0.5, len(spec.sets) - 0.5)
     axes.set(ylabel="success [%]", ylim=(0, 104), title=spec.title)
     axes.grid(axis="y", alpha=0.3)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -27,9 +27,10 @@ def run(capsys):
 
 def test_every_action_is_listed_and_explains_itself(run, capsys):
     assert run("--help")[0] == 0
-    names = ["info", "stats", "view", "validate", "repair", "merge", "split", "filter", "convert"]
+    names = ["info", "stats", "view", "validate", "repair", "merge", "split", "filter"]
+    names += ["embed", "convert"]
     assert list(ACTIONS) == names
-    for action in ("info", "stats", "validate", "repair", "merge", "split", "filter"):
+    for action in ("info", "stats", "validate", "repair", "merge", "split", "filter", "embed"):
         with pytest.raises(SystemExit) as end:
             run(action, "--help")
         assert end.value.code == 0
