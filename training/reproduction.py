@@ -7,10 +7,7 @@ is skipped, and what was cut off goes on where it was.
 
 import hashlib
 import json
-import os
 import shlex
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -22,6 +19,7 @@ from typing import Any
 import dacite
 import yaml
 
+from bridle.training.command import flags, run_command
 from bridle.training.exceptions import TrainingError
 from bridle.training.runs import library_versions
 
@@ -92,19 +90,6 @@ def read_specification(path: Path = SPECIFICATION) -> Specification:
         raise TrainingError(f"{path}: {error}") from error
 
 
-def _flags(options: Mapping[str, Any]) -> list[str]:
-    """Options as a command line has them."""
-    words: list[str] = []
-    for name, value in options.items():
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            values = value if isinstance(value, list | tuple) else [value]
-            words += [f"--{flag}", *map(str, values)]
-    return words
-
-
 @dataclass(frozen=True)
 class Cell:
     """One trained policy of a table, and everything that decides what comes out."""
@@ -134,15 +119,15 @@ class Cell:
         """Step -> arguments of `bridle`; `evaluate <row>` for each row."""
         data, run = work / f"{self.set}.zarr", work / "runs" / self.name
         commands = {
-            "collect": ["collect", *_flags(self.collect), "--out", str(data)],
+            "collect": ["collect", *flags(self.collect), "--out", str(data)],
             "train": [
-                "train", *_flags(self.train), "--seed", str(self.seed),
+                "train", *flags(self.train), "--seed", str(self.seed),
                 "--data", str(data), "--out", str(run),
             ],
         }  # fmt: skip
         for row, options in self.rows.items():
             commands[f"evaluate {row}"] = [
-                "evaluate", "--run", str(run), "--episodes", str(self.episodes), *_flags(options),
+                "evaluate", "--run", str(run), "--episodes", str(self.episodes), *flags(options),
             ]  # fmt: skip
         return commands
 
@@ -195,32 +180,6 @@ def read_result(cell: Cell, results: Path) -> dict[str, Any] | None:
         raise TrainingError(f"{path} is no result ({error}); remove it to make it anew") from error
 
 
-def _run(command: Sequence[str], log: Path) -> float:
-    """Run `bridle` in a process with one thread; the processor's seconds that it took.
-
-    Raises:
-        TrainingError: it failed.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100"}
-    with log.open("ab") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "bridle", *command],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["no output"]
-        raise TrainingError(
-            f"bridle {shlex.join(command)} ended with {process.returncode}: {last[0]} (see {log})"
-        )
-    return usage.ru_utime + usage.ru_stime
-
-
 def make_cell(cell: Cell, work: Path, results: Path) -> dict[str, Any]:
     """Train and evaluate one cell whose set is there, and write its result.
 
@@ -232,12 +191,12 @@ def make_cell(cell: Cell, work: Path, results: Path) -> dict[str, Any]:
     folder = work / "runs" / cell.name
     log = folder.with_suffix(".log")
     answer = folder.with_suffix(".json")
-    train_seconds = _run([*commands["train"], "--json", str(answer)], log)
+    train_seconds = run_command([*commands["train"], "--json", str(answer)], log)
     trained = json.loads(answer.read_text())
     fresh = (trained["steps"] - trained["resumed_at"]) / trained["steps"]
     rows = {}
     for row in cell.rows:
-        _run([*commands[f"evaluate {row}"], "--json", str(answer)], log)
+        run_command([*commands[f"evaluate {row}"], "--threads", "1", "--json", str(answer)], log)
         evaluation = json.loads(answer.read_text())
         episodes = evaluation.pop("per_episode")
         evaluation["failed_seeds"] = [e["seed"] for e in episodes if not e["success"]]
@@ -298,7 +257,7 @@ def make_results(
     for cell in missing:
         if cell.set not in collected:
             command = [*cell.commands(work)["collect"], "--workers", str(jobs)]
-            _run(command, work / f"{cell.set}.log")
+            run_command(command, work / f"{cell.set}.log")
             collected.add(cell.set)
     with ThreadPoolExecutor(jobs) as pool:
         pending = {pool.submit(make_cell, cell, work, results): cell for cell in missing}

@@ -6,11 +6,7 @@ What is finished is skipped, and what was cut off goes on where it was.
 
 import itertools
 import json
-import os
 import re
-import shlex
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -22,6 +18,7 @@ from rich.progress import Progress
 
 from bridle.training import runs
 from bridle.training.cluster import connect
+from bridle.training.command import flags, run_command
 from bridle.training.config import TrainConfig
 from bridle.training.exceptions import TrainingError
 from bridle.training.outcomes import EVALUATION, wilson_interval
@@ -166,25 +163,17 @@ def _cell(config: SweepConfig, chosen: Mapping[str, Any], varied: Sequence[str],
         if "." in name
     ]
     label = {name: given.get(name, chosen[name]) for name in varied}
-    words = [f"{name}-{_UNSAFE.sub('-', str(v)).strip('-')}" for name, v in label.items()]
-    name = "_".join([*words, f"seed-{seed}"])
+    parts = [f"{name}-{_UNSAFE.sub('-', str(v)).strip('-')}" for name, v in label.items()]
+    name = "_".join([*parts, f"seed-{seed}"])
     run = config.out / name
-    flags = ["--data", str(config.data), "--out", str(run)]
+    words = ["--data", str(config.data), "--out", str(run)]
     if config.preset is not None:
-        flags += ["--preset", config.preset]
-    for setting, value in given.items():
-        flags += _flag(setting, value)
+        words += ["--preset", config.preset]
+    words += flags(given)
     if assignments:
-        flags += ["--set", *assignments]
+        words += ["--set", *assignments]
     trained = preset_config(config.preset, config.data, run, given, assignments)
-    return Cell(name, seed, label, trained, tuple(flags))
-
-
-def _flag(name: str, value: Any) -> list[str]:
-    flag = name.replace("_", "-")
-    if isinstance(value, bool):
-        return [f"--{flag}" if value else f"--no-{flag}"]
-    return [f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,))]
+    return Cell(name, seed, label, trained, tuple(words))
 
 
 def sweep(config: SweepConfig) -> SweepResult:
@@ -262,24 +251,12 @@ def execute_commands(commands: Sequence[Sequence[str]], log: str, folder: str) -
     Returns:
         What the first that failed said last; None if none failed.
     """
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100"}
-    with Path(folder, log).open("w") as file:
+    Path(folder, log).write_text("")
+    try:
         for command in commands:
-            file.write(f"$ bridle {shlex.join(command)}\n")
-            file.flush()
-            done = subprocess.run(
-                [sys.executable, "-P", "-m", "bridle", *command],
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                check=False,
-            )
-            if done.returncode:
-                file.flush()
-                last = Path(folder, log).read_text(errors="replace").strip().splitlines()[-1]
-                return f"{last} (status {done.returncode}, see {log})"
+            run_command(command, Path(log), Path(folder))
+    except TrainingError as error:
+        return str(error)
     return None
 
 
