@@ -134,7 +134,7 @@ class Policy(nn.Module):
         return self.generator.step(self.network, x, row, cond)
 
     def loss(
-        self, batch: Mapping[str, Tensor], random: torch.Generator | None = None
+        self, batch: Mapping[str, Tensor], random: torch.Generator | None = None, draws: int = 1
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """Mean training loss of a batch of windows.
 
@@ -144,6 +144,7 @@ class Policy(nn.Module):
                 stay at the end.
             random: source of noise and times, and in training of what varies the observations;
                 None draws from the global state.
+            draws: noises and times for each window, whose observation is encoded once.
 
         Returns:
             The loss to minimise, and its parts by name for the log.
@@ -152,6 +153,8 @@ class Policy(nn.Module):
             batch = self.encoder.augment(batch, random)
         cond, offset, scale = self.encode(batch)
         target = (batch["action"][:, -self.config.horizon :] - offset) / scale
+        if draws > 1:
+            cond, target = (each.repeat_interleave(draws, dim=0) for each in (cond, target))
         entries = self.generator.loss(self.network, target, cond, random)
         loss = entries.mean()
         # Not as numbers: to read them is to wait for the device.

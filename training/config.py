@@ -63,6 +63,9 @@ class TrainConfig:
     accumulate: int = 1
     """Equal parts in which a batch goes through the network, for batches that do not fit into
     memory at once; the step is that of the whole batch."""
+    draws: int = 1
+    """Noises and times with which each window is learned in a step. Its observation is encoded
+    once, so that more of them cost little where encoding costs most: pictures and clouds."""
     precision: Precision = "no"
     """`bf16` computes matrix products in bfloat16; weights, their average, normalisation and the
     optimiser stay in float32."""
@@ -82,7 +85,7 @@ class TrainConfig:
     presets."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "log_every", "accumulate", "keep_best"):
+        for name in ("steps", "batch_size", "log_every", "accumulate", "draws", "keep_best"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):

@@ -242,7 +242,7 @@ class Learner:
         for i, part in enumerate(parts):
             last = i == len(parts) - 1
             with nullcontext() if last else self.accelerator.no_sync(self.model):
-                loss = self.model(part, random)[0] / len(parts)
+                loss = self.model(part, random, self.config.draws)[0] / len(parts)
                 if i == 0:
                     # Between forward and backward: the new gradients take the memory of the old.
                     self.optimizer.zero_grad()

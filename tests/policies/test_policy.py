@@ -118,6 +118,22 @@ def test_a_few_steps_of_training_lower_the_loss():
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
 
 
+def test_several_draws_are_those_of_the_batch_repeated_with_each_observation_encoded_once():
+    policy = make_policy()
+    batch = make_batch(policy, 8)
+    policy.fit(batch)
+    encoded = []
+    policy.encoder.register_forward_hook(lambda *call: encoded.append(len(call[2])))
+
+    def loss(windows, draws):
+        return policy.loss(windows, torch.Generator().manual_seed(3), draws)[0]
+
+    repeated = {key: rows.repeat_interleave(4, dim=0) for key, rows in batch.items()}
+    torch.testing.assert_close(loss(batch, 4), loss(repeated, 1))
+    assert encoded == [8, 32]
+    assert loss(batch, 1) != loss(batch, 4)
+
+
 @pytest.mark.parametrize(
     ("settings", "what"),
     [

@@ -182,6 +182,7 @@ def test_numbers_go_to_weights_and_biases_when_asked(data, tmp_path, monkeypatch
     ("settings", "message"),
     [
         ({"accumulate": 0}, "accumulate must be at least 1, got 0"),
+        ({"draws": 0}, "draws must be at least 1, got 0"),
         ({"keep_best": 0}, "keep_best must be at least 1, got 0"),
         ({"precision": "fp16"}, "precision must be no or bf16, got 'fp16'"),
         ({"evaluate_every": -1}, "evaluate_every must not be negative, got -1"),
