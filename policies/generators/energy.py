@@ -5,7 +5,10 @@ Any network becomes an energy, E(x) = |x - network(x)|^2 / 2 (`distance`) or <x,
 
 - `coupled` (the default): descent starts from a corrupted action, x = (1 - t) noise + t action, and
   one step x - alpha dE/dx shall land on the action. That keeps every mode, with two steps at
-  inference. It is equilibrium matching (Wang and Du 2025, arXiv 2510.02300) with weight 1 - t.
+  inference. Told t (`timed`, the default), the network makes one energy for each level of noise, as
+  denoisers do (Salimans and Ho 2021, "Should EBMs model the energy or the score?"; Du et al. 2023,
+  arXiv 2302.11552), and descent goes from level to level on the grid of flows. Not told, there is
+  one energy for all: equilibrium matching (Wang and Du 2025, arXiv 2510.02300) with weight 1 - t.
 - `published`: the loop of energy-based transformers (Gladstone et al. 2025, arXiv 2507.02092) and
   EBT-Policy (arXiv 2510.27545): from independent noise a random number of steps of random size,
   with annealed Langevin noise, detached in between; each shall land on the action. Noise and action
@@ -40,6 +43,10 @@ class EnergyConfig:
     """How a network's output becomes an energy. With `distance` it says where the valley is, and
     descent lands there; with `product` it has to cancel the noise exactly, which small ones do
     badly."""
+    timed: bool = True
+    """Whether the coupled loop's network is told how noisy a chunk is. One energy for all levels of
+    noise has to find out by itself, and is less exact; but descent on it can go on for as long as
+    one likes."""
     step_size: float = 1.0
     """First value of alpha, which is learned, with a learning rate of 3 times this."""
     beta: float = 0.3
@@ -89,10 +96,10 @@ class EnergyConfig:
 
 
 class Energy(nn.Module):
-    """Descent on a learned energy. Rows of the table hold the step's share of alpha."""
+    """Descent on a learned energy. Rows of the table hold the step's share of alpha, and t."""
 
     n_times = 1
-    columns: tuple[str, ...] = ("share",)
+    columns: tuple[str, ...] = ("share", "t")
     STEP_SIZE_RATE = 3.0
     """Learning rate of alpha over the network's, per unit of its first value."""
 
@@ -100,6 +107,7 @@ class Energy(nn.Module):
         """Begin with the step size of the settings; it is the only weight of its own."""
         super().__init__()
         self.config = config
+        self.timed = config.timed and config.loop == "coupled"
         self.step_size = nn.Parameter(torch.tensor(float(config.step_size)))
 
     def energy(
@@ -107,20 +115,29 @@ class Energy(nn.Module):
         network: Network,
         x: Float[Tensor, "batch horizon action"],
         cond: Float[Tensor, "batch cond"],
+        t: Tensor | float = 1.0,
     ) -> Float[Tensor, " batch"]:
-        """Energy of chunks; low is good. Below zero is familiar, if trained with `zero`."""
-        output = network(x, x.new_zeros(x.shape[0], 1), cond)
+        """Energy of chunks; low is good. Below zero is familiar, if trained with `zero`.
+
+        Args:
+            network: what the energy is made from.
+            x: chunks, in normalised units.
+            cond: what is observed.
+            t: 1 less the share of noise in them, one for all or (B, 1); by default they have none.
+        """
+        times = x.new_zeros(x.shape[0], 1) + (t if self.timed else 0.0)
+        output = network(x, times, cond)
         product = self.config.readout == "product"
         entries = x * output if product else 0.5 * (x - output).square()
         return entries.mean(dim=(1, 2))
 
     def _slope(
-        self, network: Network, x: Tensor, cond: Tensor, *, create_graph: bool
+        self, network: Network, x: Tensor, cond: Tensor, t: Tensor | float, *, create_graph: bool
     ) -> tuple[Tensor, Tensor]:
         """Gradient of the energy, in units of single entries (B, H, A), and the energy (B,)."""
         with torch.enable_grad():
             x = x if create_graph and x.requires_grad else x.detach().requires_grad_()
-            energy = self.energy(network, x, cond)
+            energy = self.energy(network, x, cond, t)
             (slope,) = torch.autograd.grad(energy.sum(), x, create_graph=create_graph)
         return slope * x[0].numel(), energy
 
@@ -157,7 +174,7 @@ class Energy(nn.Module):
     ) -> Tensor:
         t = torch.rand(chunk.shape[0], 1, 1, generator=random, device=chunk.device).to(chunk)
         x = (1 - t) * noise + t * chunk
-        slope, _ = self._slope(network, x, cond, create_graph=True)
+        slope, _ = self._slope(network, x, cond, t[:, 0], create_graph=True)
         return self._land(x - self.alpha * slope, chunk)
 
     def _published(
@@ -177,7 +194,7 @@ class Energy(nn.Module):
             )
             x = x.detach() + self.config.langevin * (1 - k / steps) * shake
             spread = 2 * torch.rand((), generator=random, device=chunk.device).to(chunk) - 1
-            slope, _ = self._slope(network, x, cond, create_graph=True)
+            slope, _ = self._slope(network, x, cond, 1.0, create_graph=True)
             x = x - self.alpha * self.config.step_spread**spread * slope
             entries = entries + self._land(x, chunk) / steps
         return entries
@@ -200,7 +217,10 @@ class Energy(nn.Module):
         return (functional.softplus(seen) + functional.softplus(-unseen)).mean()
 
     def table(self, n_steps: int | None = None) -> Float[Tensor, "steps columns"]:
-        """Every step is a whole alpha.
+        """Steps from noise to action, as many as a flow's; whole ones if t is not told.
+
+        With t, the step from t = k / n goes 1 / (n - k) of the way to where descent lands: there
+        the share of noise is that of the next t.
 
         Raises:
             PolicyError: fewer than one step.
@@ -208,7 +228,10 @@ class Energy(nn.Module):
         steps = self.config.n_steps if n_steps is None else n_steps
         if steps < 1:
             raise PolicyError(f"a descent needs at least 1 step, got {steps}")
-        return torch.ones(steps, 1)
+        k = torch.arange(steps)
+        if not self.timed:
+            return torch.ones(steps, 2)
+        return torch.stack([1 / (steps - k), k / steps], dim=1)
 
     def start(
         self, noise: Float[Tensor, "batch horizon action"]
@@ -233,7 +256,7 @@ class Energy(nn.Module):
         momentum = self.config.momentum
         now, before = x.chunk(2, dim=1) if momentum else (x, x)
         ahead = now + momentum * (now - before)
-        slope, energy = self._slope(network, ahead, cond, create_graph=False)
+        slope, energy = self._slope(network, ahead, cond, row[1], create_graph=False)
         result = ahead - row[0] * self.alpha * slope
         if self.config.tolerance:
             flat = slope.square().mean(dim=(1, 2), keepdim=True).sqrt() < self.config.tolerance

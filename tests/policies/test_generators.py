@@ -37,6 +37,7 @@ SETTINGS = {
     "logit-normal": FlowConfig(times="logit-normal", prediction="velocity"),
     "shortcut": ShortcutConfig(n_steps=2, finest=16),
     "energy": EnergyConfig(),
+    "untimed": EnergyConfig(timed=False),
     "zero": EnergyConfig(readout="product", zero=0.03),
     "momentum": EnergyConfig(readout="product", momentum=0.5, n_steps=3, tolerance=1e-3),
     "published": EnergyConfig(loop="published", readout="product"),
@@ -221,6 +222,7 @@ def test_coupled_descent_keeps_both_ways_and_the_published_loop_averages_them(tw
     between = {}
     for name, config in {
         "coupled": EnergyConfig(n_steps=2),
+        "untimed": EnergyConfig(n_steps=2, timed=False),
         "published": EnergyConfig(loop="published", beta=10.0, n_steps=2),
     }.items():
         generator = Energy(config)
@@ -228,9 +230,10 @@ def test_coupled_descent_keeps_both_ways_and_the_published_loop_averages_them(tw
         train(generator, network, chunks, conds, 700)
         side = _sides(sample(generator, network, noise, conds[:400]), bend)
         between[name] = float((side.abs() < 0.5).float().mean())
-        if name == "coupled":
+        if name != "published":
             assert 0.55 < float((side > 0).float().mean()) < 0.9
     assert between["coupled"] < 0.1
+    assert between["untimed"] < 0.1
     assert between["published"] > 0.8
 
 
@@ -246,20 +249,22 @@ def test_a_regression_gives_what_lies_between(two_ways):
     assert float(side.std()) < 0.1
 
 
-def test_descent_lowers_the_energy_on_unseen_data(two_ways):
+@pytest.mark.parametrize("timed", [True, False])
+def test_descent_lowers_the_energy_on_unseen_data(two_ways, timed):
     chunks, conds, _ = two_ways
-    generator = Energy(EnergyConfig())
+    generator = Energy(EnergyConfig(timed=timed))
     network = network_for(generator)
     train(generator, network, chunks[:2048], conds[:2048], 400)
     held = conds[2048:2304]
-    x, energies = torch.randn(256, HORIZON, ACTION), []
-    for row in generator.table(4):
-        x, energy = generator.step(network, x, row, held)
-        energies.append(energy)
-    with torch.no_grad():
-        energies.append(generator.energy(network, x, held))
-    down = torch.stack(energies).diff(dim=0)[:2]
-    assert (down < 0).float().mean() > 0.95
+    x, down = torch.randn(256, HORIZON, ACTION), []
+    for row in generator.table(4)[:2]:
+        lower, energy = generator.step(network, x, row, held)
+        # Energies of one level of noise can be compared.
+        with torch.no_grad():
+            assert torch.allclose(energy, generator.energy(network, x, held, row[1]))
+            down.append(generator.energy(network, lower, held, row[1]) < energy)
+        x = lower
+    assert torch.stack(down).float().mean() > 0.95
     # Real chunks lie lower than disturbed ones.
     real = generator.energy(network, chunks[2048:2304], held)
     other = generator.energy(
@@ -287,6 +292,20 @@ def test_an_absolute_zero_tells_the_familiar_from_the_unfamiliar():
     unseen = final(torch.randn(256, COND, generator=random))
     area = (seen[:, None] < unseen[None]).float().mean()
     assert area > 0.8
+
+
+def test_steps_of_an_energy_that_is_told_the_noise_are_on_the_grid_of_a_flow():
+    energy, flow = Energy(EnergyConfig()), Flow(FlowConfig())
+    assert torch.equal(energy.table(5)[:, 1], flow.table(5)[:, 0])
+    # Noise and action known, every step lands where its t says.
+    noise, action = torch.randn(2, 4, HORIZON, ACTION)
+    x = noise
+    for share, t in energy.table(5):
+        assert torch.allclose(x, (1 - t) * noise + t * action, atol=1e-5)
+        x = x + share * (action - x)
+    assert torch.allclose(x, action, atol=1e-5)
+    for config in (EnergyConfig(timed=False), EnergyConfig(loop="published")):
+        assert torch.equal(Energy(config).table(3)[:, 0], torch.ones(3))
 
 
 def test_a_flat_place_is_left_alone():
