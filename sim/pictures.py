@@ -8,11 +8,11 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from bridle.sim.options import TabletopOptions
-from bridle.sim.point_cloud import crop_and_sample, intrinsics, lift
+from bridle.sim.point_cloud import crop_and_thin, intrinsics, lift
 from bridle.sim.rendering import Renderer
 
-POINT_BOX = np.array([[0.15, -0.50, 0.002], [0.85, 0.50, 0.50]])
-"""Points outside are left out: lower and upper corner, the table's top excluded [m]."""
+POINT_BOX = np.array([[0.15, -0.50, -0.01], [0.85, 0.50, 0.50]])
+"""Points outside are left out: lower and upper corner of what is on the table, and its top [m]."""
 
 
 class Pictures:
@@ -74,7 +74,7 @@ class Pictures:
                 colours = picture.reshape(-1, 3).astype(np.float32) / 255
                 clouds.append(np.concatenate([points, colours], axis=1))
         if clouds:
-            seen["point_cloud"] = crop_and_sample(
+            seen["point_cloud"] = crop_and_thin(
                 np.concatenate(clouds), POINT_BOX, options.points, random
             )
         return seen

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from bridle import sim
-from bridle.sim.point_cloud import crop_and_sample, intrinsics, lift
+from bridle.sim.point_cloud import crop_and_thin, intrinsics, lift
 
 
 @pytest.fixture
@@ -82,15 +82,49 @@ def test_lifting_inverts_projecting():
     np.testing.assert_allclose(v.reshape(48, 64)[:, 0], np.arange(48) + 0.5, atol=1e-3)
 
 
-@pytest.mark.parametrize(("inside", "repeats"), [(50, False), (3, True), (0, False)])
-def test_points_are_cropped_and_always_as_many(inside, repeats):
+@pytest.mark.parametrize("inside", [50, 3, 0])
+def test_points_are_cropped_and_always_as_many(inside):
     random = np.random.default_rng(1)
     points = np.full((80, 6), 5.0, np.float32)
     points[:inside] = random.uniform(0, 1, (inside, 6))
-    drawn = crop_and_sample(points, np.array([[0, 0, 0], [1, 1, 1]]), 20, random)
+    drawn = crop_and_thin(points, np.array([[0, 0, 0], [1, 1, 1]]), 20, random)
     assert drawn.shape == (20, 6)
     assert (drawn <= 1).all()
-    assert (len(np.unique(drawn, axis=0)) < 20) == (repeats or not inside)
+    # Each is one of those given, none twice while there are enough, and none forgotten.
+    assert len(np.unique(drawn, axis=0)) == (min(inside, 20) or 1)
+    assert {tuple(point) for point in drawn} <= {tuple(p) for p in points[:inside]} | {(0.0,) * 6}
+
+
+def test_a_small_mark_is_seen_among_many_points_of_the_table():
+    random = np.random.default_rng(2)
+    table = np.zeros((20_000, 6), np.float32)
+    table[:, :2] = random.uniform(0, 0.7, (len(table), 2))
+    table[:, 3:] = 0.7
+    on_mark = np.linalg.norm(table[:, :2] - 0.3, axis=1) < 0.025
+    table[on_mark, 3:] = (0.1, 0.6, 0.1)
+    # A camera that is near one corner sees it a hundred times as well.
+    near = table[(table[:, :2] < 0.05).all(axis=1)]
+    points = np.concatenate([table, *[near + 1e-4 * i for i in range(1, 100)]])
+    drawn = crop_and_thin(points, np.array([[-1, -1, -1], [1, 1, 1]]), 512, random)
+    marked = drawn[:, 3] < 0.5
+    assert marked.sum() > 12
+    assert np.abs(drawn[marked, :2].mean(axis=0) - 0.3).max() < 0.006
+    assert (drawn[:, :2] < 0.05).all(axis=1).sum() < 12
+
+
+def test_the_cloud_of_pick_place_shows_the_cube_and_the_mark():
+    env = sim.make("pick-place", cameras=("front", "wrist"), points=512)
+    for seed in range(3):
+        observation, _ = env.reset(seed=seed)
+        cloud, objects = observation["point_cloud"], observation["object_state"]
+        r, g, _ = cloud[:, 3:].T
+        for seen, place in (
+            ((r > 0.5) & (g < 0.35), objects[:2]),
+            ((g > 0.45) & (r < 0.35), objects[5:7]),
+        ):
+            assert seen.sum() >= 4
+            assert np.abs(cloud[seen, :2].mean(axis=0) - place).max() < 0.015
+    env.close()
 
 
 def test_randomised_episodes_look_different_and_repeat(made):
