@@ -8,12 +8,16 @@
       policy.onnx       the whole sampler as one graph with a Loop (portable)
       robot.xml         kinematics of the arm (MJCF)
       card.md           where the policy comes from and how well it does
+      tokenizer.json    words to numbers, if the policy reads instructions
+      signature.json    who vouches for it (`bridle sign`), if anybody does
 
-Nothing is unpickled, and a bundle is read once: what was hashed is what is used.
+Nothing is unpickled, and a bundle is read once: what was hashed is what is used. What a library
+will load is inspected first (`inspection`); docs/bundle.md has every field and every limit.
 """
 
 import hashlib
 import json
+import math
 import re
 import shutil
 import tempfile
@@ -24,15 +28,28 @@ from typing import Any
 
 import dacite
 
-from bridle.deploy.exceptions import BundleError
+from bridle.deploy import signature, strict_json
+from bridle.deploy.exceptions import BundleError, KinematicsError
+from bridle.deploy.inspection import (
+    inspect_graph,
+    inspect_kinematic_model,
+    inspect_tables,
+    inspect_tokenizer,
+)
+from bridle.deploy.reading import Folder, open_folder
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 ENCODER, STEP, TABLE, POLICY = "encoder.onnx", "step.onnx", "table.npz", "policy.onnx"
 ROBOT, CARD = "robot.xml", "card.md"
+TOKENIZER = "tokenizer.json"
+INSTRUCTION = "instruction"
+"""The input that holds a sentence."""
 REQUIRED = (ENCODER, STEP, TABLE, POLICY, ROBOT, CARD)
-MAX_FILE_BYTES = 2**31
-"""Largest file read into memory (the limit of a protobuf message)."""
+SIGNATURE = "signature.json"
+MAX_GRAPH_BYTES = 2**30
+MAX_FILE_BYTES = 2**26
+"""Largest file that is no graph."""
 
 _LARGEST = {
     "n_obs_steps": 64,
@@ -40,8 +57,12 @@ _LARGEST = {
     "n_action_steps": 1024,
     "first_action": 1024,
     "n_steps": 1000,
+    "memory": 4,
 }
-_MAX_CHANNELS = 100_000
+_MAX_NUMBERS = 10_000_000
+"""Of one observation at one instant."""
+_MAX_PIXELS = 8192
+_DTYPES = ("float32", "uint8", "int64")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -73,6 +94,15 @@ class Manifest:
     """Row of the chunk that belongs to the newest observation."""
     n_steps: int
     """Steps of the sampler unless asked otherwise."""
+    generator: str
+    """How noise becomes actions: flow, diffusion, energy, ..."""
+    memory: int
+    """Chunks that a step remembers beside the present one; zeros before the first."""
+    tolerance: float | None
+    """The walk ends after a step that moves no chunk by as much (root mean square, in normalised
+    units); None if it always takes every step, and 0 if it does unless asked otherwise."""
+    cameras: dict[str, list[int]]
+    """Cameras whose pictures or points are observed -> width and height of the pictures [px]."""
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]
     instructions: list[str]
@@ -105,21 +135,30 @@ class Manifest:
         if not names or len(set(names)) != len(names):
             raise BundleError(f"inputs must be distinct observations, got {names}")
         for spec in self.inputs:
-            fits = len(spec.shape) == 3 and spec.shape[:2] == [-1, self.n_obs_steps]
-            if not (fits and 1 <= spec.shape[2] <= _MAX_CHANNELS and spec.dtype == "float32"):
+            fits = 3 <= len(spec.shape) <= 6 and spec.shape[:2] == [-1, self.n_obs_steps]
+            fits = fits and min(spec.shape[2:]) >= 1 and math.prod(spec.shape[2:]) <= _MAX_NUMBERS
+            if not (fits and spec.dtype in _DTYPES):
                 raise BundleError(
-                    f"input {spec.name} must be float32 [-1, {self.n_obs_steps}, channels], "
-                    f"got {spec.dtype} {spec.shape}"
+                    f"input {spec.name} must be [-1, {self.n_obs_steps}, ...] of "
+                    f"{', '.join(_DTYPES)}, got {spec.dtype} {spec.shape}"
                 )
+        if self.follows_instructions and TOKENIZER not in self.files:
+            raise BundleError(f"a policy that reads instructions needs {TOKENIZER}")
         chunk = [-1, self.horizon, len(self.joint_names)]
         outputs = {spec.name: spec.shape for spec in self.outputs}
-        if outputs != {"chunk": chunk, "score": [-1]}:
-            raise BundleError(f"outputs must be chunk {chunk} and score [-1], got {outputs}")
+        if outputs != {"chunk": chunk, "scores": [-1, -1]}:
+            raise BundleError(f"outputs must be chunk {chunk} and scores [-1, -1], got {outputs}")
+        for name, size in self.cameras.items():
+            fits = len(size) == 2 and 1 <= min(size) <= max(size) <= _MAX_PIXELS
+            if not (_NAME.fullmatch(name) and fits):
+                raise BundleError(f"cameras must have a width and a height, got {name}: {size}")
+        if self.tolerance is not None and not 0 <= self.tolerance < math.inf:
+            raise BundleError(f"tolerance must not be negative, got {self.tolerance}")
 
     @property
     def follows_instructions(self) -> bool:
         """Whether the policy takes an instruction."""
-        return any(spec.name == "instruction" for spec in self.inputs)
+        return any(spec.name == INSTRUCTION for spec in self.inputs)
 
     @property
     def dt(self) -> float:
@@ -135,6 +174,8 @@ class Bundle:
     manifest: Manifest
     contents: Mapping[str, bytes]
     """File name -> the bytes that were hashed."""
+    digest: str = ""
+    """SHA-256 of `manifest.json` as it was read, and so of everything; empty if it was not."""
 
 
 def sha256(data: bytes) -> str:
@@ -153,20 +194,25 @@ def write_bundle(
         description: the manifest's fields but `format_version` and `files`.
 
     Raises:
-        BundleError: `path` holds something that is not a bundle, or a file is missing.
+        BundleError: `path` holds something that is not a bundle, or a file is missing or holds
+            what `load_bundle` would refuse.
     """
     missing = [name for name in REQUIRED if name not in contents]
     if missing:
         raise BundleError(f"a bundle needs {', '.join(missing)}")
     if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or _is_bundle(path))):
         raise BundleError(f"{path} exists and is not a bundle; choose another folder")
+    inspect(path, contents)
     files = {name: sha256(data) for name, data in sorted(contents.items())}
     manifest = Manifest(format_version=FORMAT_VERSION, files=files, **description)
+    text = json.dumps(asdict(manifest), indent=2) + "\n"
+    # What could not be read again is not written.
+    _parse_manifest(text.encode(), path)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     for name, data in contents.items():
         (scratch / name).write_bytes(data)
-    (scratch / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+    (scratch / MANIFEST).write_text(text)
     scratch.chmod(0o755)
     if path.exists():
         shutil.rmtree(path)
@@ -182,28 +228,22 @@ def _is_bundle(folder: Path) -> bool:
     return True
 
 
-def _read(folder: Path, name: str) -> bytes:
-    path = folder / name
-    if path.is_symlink() or not path.is_file():
-        raise BundleError(f"{folder}: {name} is missing or is not a plain file")
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise BundleError(f"{folder}: {name} is larger than {MAX_FILE_BYTES} bytes")
-    return path.read_bytes()
-
-
 def read_manifest(folder: Path) -> Manifest:
     """Parse and check `manifest.json` alone.
 
     Raises:
         BundleError: it is missing, unreadable, of a newer format, or does not fit the schema.
     """
-    if not folder.is_dir():
-        raise BundleError(f"{folder} is not a folder")
+    with open_folder(folder) as opened:
+        return _parse_manifest(opened.read(MANIFEST, strict_json.MAX_BYTES), folder)
+
+
+def _parse_manifest(data: bytes, folder: Path) -> Manifest:
     where = f"{folder}: {MANIFEST}"
     try:
-        content = json.loads(_read(folder, MANIFEST).decode())
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BundleError(f"{where} is not JSON: {error}") from error
+        content = strict_json.parse(data)
+    except ValueError as error:
+        raise BundleError(f"{where} cannot be read: {error}") from error
     version = content.get("format_version") if isinstance(content, dict) else None
     if type(version) is not int:
         raise BundleError(f"{where} has no format_version")
@@ -214,40 +254,110 @@ def read_manifest(folder: Path) -> Manifest:
         )
     try:
         manifest = dacite.from_dict(Manifest, content, dacite.Config(strict=True))
-    except BundleError as error:
-        raise BundleError(f"{where}: {error}") from error
-    except (dacite.DaciteError, TypeError, AttributeError) as error:
+    except (BundleError, dacite.DaciteError, TypeError, AttributeError) as error:
         raise BundleError(f"{where}: {error}") from error
     for name, digest in manifest.files.items():
-        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) or name == MANIFEST:
+        plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name)
+        if not plain or name in (MANIFEST, SIGNATURE):
             raise BundleError(f"{where} lists a file outside the bundle: {name!r}")
         if not re.fullmatch(r"[0-9a-f]{64}", digest):
             raise BundleError(f"{where} has no SHA-256 for {name}")
     return manifest
 
 
-def load_bundle(folder: Path | str) -> Bundle:
+def load_bundle(folder: Path | str, key: Path | None = None) -> Bundle:
     """Read a bundle and check every byte of it.
 
+    Args:
+        folder: the bundle.
+        key: file of a public key (PEM); its owner must have signed the bundle.
+
     Raises:
-        BundleError: a file is missing, altered or not listed, or the manifest is not readable.
+        BundleError: a file is missing, altered, not listed, or holds what a bundle may not hold;
+            the manifest is not readable; or the signature is missing or another's.
+        SigningError: the key cannot be used.
     """
     folder = Path(folder)
-    manifest = read_manifest(folder)
-    missing = [name for name in REQUIRED if name not in manifest.files]
-    if missing:
-        raise BundleError(f"{folder}: {MANIFEST} does not list {', '.join(missing)}")
-    present = {p.name for p in folder.iterdir()}
-    unlisted = sorted(present - manifest.files.keys() - {MANIFEST})
-    if unlisted:
-        raise BundleError(f"{folder}: {unlisted[0]} is not listed in {MANIFEST}")
-    contents = {}
-    for name, expected in manifest.files.items():
-        data = _read(folder, name)
-        found = sha256(data)
-        if found != expected:
-            raise BundleError(
-                f"{folder}: {name} was altered: SHA-256 {found[:12]}…, expected {expected[:12]}…"
-            )
-        contents[name] = data
-    return Bundle(folder, manifest, contents)
+    with open_folder(folder) as opened:
+        data = opened.read(MANIFEST, strict_json.MAX_BYTES)
+        present = opened.names()
+        if key is not None:
+            _check_signature(opened, data, key, present)
+        manifest = _parse_manifest(data, folder)
+        missing = [name for name in REQUIRED if name not in manifest.files]
+        if missing:
+            raise BundleError(f"{folder}: {MANIFEST} does not list {', '.join(missing)}")
+        unlisted = sorted(present - manifest.files.keys() - {MANIFEST, SIGNATURE})
+        if unlisted:
+            raise BundleError(f"{folder}: {unlisted[0][:40]!a} is not listed in {MANIFEST}")
+        contents = {name: _read(opened, name, digest) for name, digest in manifest.files.items()}
+    steps = inspect(folder, contents)
+    if manifest.n_steps not in steps:
+        raise BundleError(f"{folder}: {TABLE} has no table of {manifest.n_steps} steps")
+    return Bundle(folder, manifest, contents, sha256(data))
+
+
+def sign_bundle(folder: Path, key: Path) -> str:
+    """Write `signature.json` into a bundle that is whole; an earlier one is replaced.
+
+    Args:
+        folder: the bundle.
+        key: file of an Ed25519 private key (PEM).
+
+    Returns:
+        The id of the key.
+
+    Raises:
+        BundleError: the bundle is refused.
+        SigningError: the key cannot be used.
+    """
+    bundle = load_bundle(folder)
+    with open_folder(folder) as opened:
+        data = opened.read(MANIFEST, strict_json.MAX_BYTES)
+    if sha256(data) != bundle.digest:
+        raise BundleError(f"{folder} was changed while it was signed")
+    content, identity = signature.sign(data, key)
+    signature.write(folder, SIGNATURE, content)
+    return identity
+
+
+def _check_signature(opened: Folder, manifest: bytes, key: Path, present: set[str]) -> None:
+    if SIGNATURE not in present:
+        raise BundleError(f"{opened.path} is not signed, and a signature by {key} is asked for")
+    try:
+        signature.check(manifest, opened.read(SIGNATURE, strict_json.MAX_BYTES), key)
+    except BundleError as error:
+        raise BundleError(f"{opened.path}: {error}") from error
+
+
+def _read(opened: Folder, name: str, expected: str) -> bytes:
+    data = opened.read(name, MAX_GRAPH_BYTES if name.endswith(".onnx") else MAX_FILE_BYTES)
+    found = sha256(data)
+    if found != expected:
+        raise BundleError(
+            f"{opened.path}: {name} was altered: SHA-256 {found[:12]}…, expected {expected[:12]}…"
+        )
+    return data
+
+
+def inspect(where: Path, contents: Mapping[str, bytes]) -> set[int]:
+    """Look at everything that a library will load, before it does.
+
+    Returns:
+        The numbers of steps that there are tables of.
+
+    Raises:
+        BundleError: naming the file, and what it may not have.
+    """
+    name = ROBOT
+    try:
+        inspect_kinematic_model(contents[ROBOT].decode())
+        for name, loops in ((ENCODER, 0), (STEP, 0), (POLICY, 1)):
+            inspect_graph(contents[name], loops=loops)
+        if TOKENIZER in contents:
+            name = TOKENIZER
+            inspect_tokenizer(contents[TOKENIZER])
+        name = TABLE
+        return inspect_tables(contents[TABLE])
+    except (BundleError, KinematicsError, UnicodeDecodeError) as error:
+        raise BundleError(f"{where}: {name} is refused: {error}") from error

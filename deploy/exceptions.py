@@ -15,3 +15,7 @@ class InferenceError(ValueError):
 
 class KinematicsError(ValueError):
     """A kinematic model is unusable, or a pose cannot be reached."""
+
+
+class SigningError(ValueError):
+    """A key cannot be used, or a bundle cannot be signed with it."""

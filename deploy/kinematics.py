@@ -1,7 +1,6 @@
 """Forward and inverse kinematics of the arm on the robot side, from the bundle's MJCF."""
 
 from pathlib import Path
-from xml.etree import ElementTree
 
 import mink
 import mujoco
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridle.deploy.exceptions import KinematicsError
+from bridle.deploy.inspection import inspect_kinematic_model
 
 Vector = NDArray[np.float64]
 
@@ -32,13 +32,13 @@ class Kinematics:
         text = mjcf.read_text() if isinstance(mjcf, Path) else mjcf
         try:
             xml = text.decode() if isinstance(text, bytes) else text
-            if any("file" in element.attrib for element in ElementTree.fromstring(xml).iter()):
-                raise KinematicsError("the kinematic model may not refer to other files")
+            inspect_kinematic_model(xml)
             self.model = mujoco.MjModel.from_xml_string(xml)
         except KinematicsError:
             raise
-        except (ValueError, ElementTree.ParseError) as error:
-            raise KinematicsError(f"the kinematic model does not compile: {error}") from error
+        except (ValueError, mujoco.FatalError) as error:
+            why = " ".join(str(error).split())
+            raise KinematicsError(f"the kinematic model does not compile: {why}") from error
         if (self.model.jnt_type != mujoco.mjtJoint.mjJNT_HINGE).any():
             raise KinematicsError("the kinematic model may have hinge joints only")
         if mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_SITE, TCP_SITE) < 0:

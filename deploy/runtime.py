@@ -1,4 +1,4 @@
-"""Runs a bundle with ONNX Runtime: observations in, an action chunk out. No PyTorch."""
+"""Runs a bundle: observations in, an action chunk out. No PyTorch."""
 
 import io
 import time
@@ -10,24 +10,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridle.deploy import bundle as files
+from bridle.deploy.backends import Graph, Signature, open_graph
 from bridle.deploy.bundle import Bundle
 from bridle.deploy.exceptions import BundleError, InferenceError
 
-PROVIDERS = {
-    "cpu": ("CPUExecutionProvider",),
-    "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
-}
+Array = NDArray[Any]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What depends on the observation alone; a chunk is offset + scale * x."""
+
+    cond: Floats
+    """(B, C)."""
+    offset: Floats
+    """(B, 1, A) [rad]."""
+    scale: Floats
+    """(A,) [rad]."""
 
 
 @dataclass(frozen=True)
 class Inference:
     """What one inference gave."""
 
-    chunk: NDArray[np.float32]
+    chunk: Floats
     """(B, H, A) absolute joint positions [rad]; row `first_action` is the present."""
-    score: NDArray[np.float32]
-    """(B,) the generator's score of the last step; a flow's is its mean squared velocity."""
+    scores: Floats
+    """(steps, B) the generator's score before each step: an energy's energy, a flow's mean squared
+    velocity."""
     seconds: float
+    """Time it took, checks and all."""
+
+    @property
+    def score(self) -> Floats:
+        """(B,) of the last step."""
+        last: Floats = self.scores[-1]
+        return last
+
+    @property
+    def steps(self) -> int:
+        """Steps that were taken: fewer than asked for where a descent ended early."""
+        return len(self.scores)
 
 
 class Runtime:
@@ -35,7 +59,8 @@ class Runtime:
 
     The tables in the bundle, one per number of steps, are the generator's own: no time grid is
     computed here. On the CPU the whole sampler runs as one graph; on a GPU the one-step graph is
-    walked along the table from here, because CUDA graphs cannot hold control flow.
+    walked along the table from here, because CUDA graphs cannot hold control flow. `encode`, `step`
+    and `table` are that walk in parts, for what guides it.
     """
 
     def __init__(
@@ -45,135 +70,192 @@ class Runtime:
 
         Args:
             bundle: a verified bundle.
-            provider: `cpu` or `cuda`.
+            provider: `cpu`, `cuda`, `tensorrt`, `openvino`, or `auto` for a GPU if there is one.
             threads: threads within one operator; more than one rarely pays for small networks.
             walk: whether to walk the one-step graph from here; by default only on a GPU.
 
         Raises:
             BundleError: the provider is not available or a graph cannot be loaded.
         """
-        ort = _onnxruntime()
-        if provider not in PROVIDERS:
-            raise BundleError(f"provider must be one of {', '.join(PROVIDERS)}, got {provider!r}")
-        if threads < 1:
-            raise BundleError(f"threads must be at least 1, got {threads}")
-        self.manifest = bundle.manifest
-        self.provider = provider
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        self._options = options
+        self.manifest = manifest = bundle.manifest
         self.tables = _tables(bundle.contents[files.TABLE])
-        self._walk = provider != "cpu" if walk is None else walk
-        keys = tuple(spec.name for spec in self.manifest.inputs)
-        self._graphs = {
-            files.POLICY: ((*keys, "noise", "table"), ("chunk", "score")),
-            files.ENCODER: (keys, ("cond", "offset", "scale")),
-            files.STEP: (("x", "row", "cond"), ("next", "score")),
+        if manifest.n_steps not in self.tables:
+            raise BundleError(f"{files.TABLE} has no table of {manifest.n_steps} steps")
+        keys = tuple(spec.name for spec in manifest.inputs)
+        given = (*keys, "noise", "table", *(() if manifest.tolerance is None else ("tolerance",)))
+        self._signatures = {
+            # A descent may end early; then there are fewer scores.
+            files.POLICY: Signature(
+                files.POLICY, given, ("chunk", "scores"), fixed=manifest.tolerance is None
+            ),
+            files.ENCODER: Signature(files.ENCODER, keys, ("cond", "offset", "scale")),
+            files.STEP: Signature(files.STEP, ("x", "row", "cond"), ("next", "score")),
         }
-        names = (files.ENCODER, files.STEP) if self._walk else (files.POLICY,)
-        self._sessions = {name: self._session(ort, bundle.contents[name], name) for name in names}
-        self._inputs = {spec.name: tuple(spec.shape[1:]) for spec in self.manifest.inputs}
-        self._chunk_shape = (self.manifest.horizon, len(self.manifest.joint_names))
+        self._bundle, self._provider, self._threads = bundle, provider, threads
+        self._graphs: dict[str, Graph] = {}
+        self._inputs = {spec.name: spec for spec in manifest.inputs}
+        self._chunk_shape = (manifest.horizon, len(manifest.joint_names))
+        self._walk = provider not in ("cpu", "openvino") if walk is None else walk
+        for name in (files.ENCODER, files.STEP) if self._walk else (files.POLICY,):
+            self._graph(name)
 
-    def _session(self, ort: Any, model: bytes, name: str) -> Any:
-        wanted = PROVIDERS[self.provider]
-        try:
-            session = ort.InferenceSession(model, self._options, providers=list(wanted))
-        except Exception as error:  # ONNX Runtime raises bare pybind exceptions
-            raise BundleError(f"{name} cannot be loaded: {str(error).splitlines()[0]}") from error
-        inputs, outputs = self._graphs[name]
-        found = {i.name for i in session.get_inputs()}, {o.name for o in session.get_outputs()}
-        if found != (set(inputs), set(outputs)):
-            raise BundleError(
-                f"{name} takes {sorted(found[0])} and gives {sorted(found[1])}, "
-                f"expected {sorted(inputs)} and {sorted(outputs)}"
-            )
-        used = session.get_providers()[0]
-        if used != wanted[0]:
-            raise BundleError(
-                f"asked for {wanted[0]} but ONNX Runtime fell back to {used}; install "
-                "'bridle[gpu]' with CUDA 13 and cuDNN 9, or choose the provider cpu"
-            )
-        return session
+    @property
+    def provider(self) -> str:
+        """What really runs the graphs."""
+        return next(iter(self._graphs.values())).used
+
+    def _graph(self, name: str) -> Graph:
+        """A graph, loaded when it is first needed."""
+        if name not in self._graphs:
+            model, signature = self._bundle.contents[name], self._signatures[name]
+            self._graphs[name] = open_graph(model, signature, self._provider, self._threads)
+        return self._graphs[name]
+
+    def table(self, n_steps: int | None = None) -> Floats:
+        """The rows (steps, columns) to walk along.
+
+        Args:
+            n_steps: steps of the sampler; None takes the number the policy was trained for.
+
+        Raises:
+            InferenceError: the bundle has no table of that many.
+        """
+        steps = self.manifest.n_steps if n_steps is None else n_steps
+        if steps not in self.tables:
+            offered = ", ".join(map(str, sorted(self.tables)))
+            raise InferenceError(f"the bundle has tables of {offered} steps, not {steps}")
+        return self.tables[steps]
+
+    def encode(self, observation: Mapping[str, Array]) -> Encoding:
+        """What the walk is conditioned on, once for any number of chunks.
+
+        Args:
+            observation: every input of the manifest, (B, To, *shape), physical units.
+
+        Raises:
+            InferenceError: a key is missing, a shape is wrong, or a number is not finite.
+        """
+        return Encoding(*self._run(files.ENCODER, self._checked(observation)))
+
+    def step(self, x: Floats, row: Floats, cond: Floats) -> tuple[Floats, Floats]:
+        """One row of the table, in normalised units.
+
+        Args:
+            x: state (B, (1 + memory) * H, A).
+            row: of the table (columns,).
+            cond: (B, C).
+
+        Returns:
+            The next state, and the score of the present one (B,).
+        """
+        following, score = self._run(files.STEP, {"x": x, "row": row, "cond": cond})
+        return following, score
 
     def infer(
         self,
-        observation: Mapping[str, NDArray[np.floating[Any]]],
-        noise: NDArray[np.float32],
+        observation: Mapping[str, Array],
+        noise: Floats,
         n_steps: int | None = None,
+        tolerance: float | None = None,
     ) -> Inference:
         """Generate chunks.
 
         Args:
-            observation: every input of the manifest, (B, To, d), physical units.
+            observation: every input of the manifest, (B, To, *shape), physical units. One
+                observation may stand for many noises; it is encoded once.
             noise: (B, H, A) standard normal.
-            n_steps: steps of the sampler; None takes the one the policy was trained for.
+            n_steps: steps of the sampler; None takes the number the policy was trained for.
+            tolerance: for an energy, the root mean square below which a step ends the descent, in
+                normalised units; None takes the policy's own.
 
         Raises:
             InferenceError: a key is missing, a shape is wrong, or a number is not finite.
         """
         began = time.perf_counter()
+        own = self.manifest.tolerance
+        if tolerance is not None and (own is None or not 0 <= tolerance < np.inf):
+            raise InferenceError(
+                f"tolerance must not be negative, and is for energies only, got {tolerance}"
+            )
         feed = self._checked(observation, noise)
-        steps = self.manifest.n_steps if n_steps is None else n_steps
-        if steps not in self.tables:
-            offered = ", ".join(map(str, sorted(self.tables)))
-            raise InferenceError(f"the bundle has tables of {offered} steps, not {steps}")
-        table = self.tables[steps]
-        try:
-            if self._walk:
-                chunk, score = self._walk_table(feed, noise, table)
-            else:
-                session, feed = (
-                    self._sessions[files.POLICY],
-                    feed | {"noise": noise, "table": table},
-                )
-                chunk, score = session.run(("chunk", "score"), feed)
-        except Exception as error:  # ONNX Runtime raises bare pybind exceptions
-            raise InferenceError(f"the graph cannot run: {str(error).splitlines()[0]}") from error
+        table = self.table(n_steps)
+        limit = np.float32(own if tolerance is None else tolerance) if own is not None else None
+        if self._walk:
+            chunk, scores = self._walked(feed, noise, table, limit)
+        else:
+            feed |= {"noise": noise, "table": table}
+            if limit is not None:
+                feed["tolerance"] = np.asarray(limit)
+            chunk, scores = self._run(files.POLICY, feed)
         if chunk.shape != noise.shape:
             raise InferenceError(f"the graph gave a chunk {chunk.shape}, expected {noise.shape}")
         if not np.isfinite(chunk).all():
             raise InferenceError("the policy gave numbers that are not finite")
-        return Inference(chunk, score, time.perf_counter() - began)
+        return Inference(chunk, scores, time.perf_counter() - began)
 
-    def _walk_table(
-        self, feed: dict[str, NDArray[np.float32]], noise: NDArray[np.float32], table: Any
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        encoder, step = self._sessions[files.ENCODER], self._sessions[files.STEP]
-        cond, offset, scale = encoder.run(("cond", "offset", "scale"), feed)
-        x, score = noise, np.zeros(len(noise), np.float32)
+    def _walked(
+        self, feed: dict[str, Array], noise: Floats, table: Floats, limit: np.float32 | None
+    ) -> tuple[Floats, Floats]:
+        seen = Encoding(*self._run(files.ENCODER, feed))
+        cond = np.ascontiguousarray(np.broadcast_to(seen.cond, (len(noise), seen.cond.shape[1])))
+        n, memory = noise.shape[1], self.manifest.memory
+        x = np.concatenate([noise, *[np.zeros_like(noise)] * memory], axis=1)
+        scores = []
         for row in table:
-            x, score = step.run(("next", "score"), {"x": x, "row": row, "cond": cond})
-        return offset + scale * x, score
+            before = x[:, :n]
+            x, score = self.step(x, row, cond)
+            scores.append(score)
+            if limit:
+                moved = np.sqrt(np.square(x[:, :n] - before).mean(axis=(1, 2)))
+                if moved.max() < limit:
+                    break
+        return seen.offset + seen.scale * x[:, :n], np.stack(scores)
+
+    def _run(self, name: str, feed: Mapping[str, Array]) -> list[Array]:
+        graph = self._graph(name)
+        try:
+            return graph(feed)
+        except Exception as error:  # the libraries raise bare pybind exceptions
+            raise InferenceError(f"the graph cannot run: {str(error).splitlines()[0]}") from error
 
     def _checked(
-        self, observation: Mapping[str, NDArray[np.floating[Any]]], noise: NDArray[np.float32]
-    ) -> dict[str, NDArray[np.float32]]:
-        batch = noise.shape[0] if noise.ndim == 3 else -1
-        if noise.shape != (batch, *self._chunk_shape) or noise.dtype != np.float32:
-            raise InferenceError(
-                f"noise must be float32 (B, {self._chunk_shape[0]}, {self._chunk_shape[1]}), "
-                f"got {noise.dtype} {noise.shape}"
-            )
-        feed = {}
-        for name, shape in self._inputs.items():
+        self, observation: Mapping[str, Array], noise: Floats | None = None
+    ) -> dict[str, Array]:
+        batches: tuple[int, ...] = ()
+        if noise is not None:
+            batch = noise.shape[0] if noise.ndim == 3 else 0
+            if not batch or noise.shape[1:] != self._chunk_shape or noise.dtype != np.float32:
+                raise InferenceError(
+                    f"noise must be float32 (B, {self._chunk_shape[0]}, {self._chunk_shape[1]}), "
+                    f"got {noise.dtype} {noise.shape}"
+                )
+            batches = (batch, 1)
+        feed: dict[str, Array] = {}
+        for name, spec in self._inputs.items():
             if name not in observation:
                 raise InferenceError(f"observation '{name}' is missing")
-            value = np.asarray(observation[name], np.float32)
-            if value.shape != (batch, *shape):
+            value = np.asarray(observation[name])
+            if spec.dtype == "float32":
+                value = value.astype(np.float32, copy=False)
+            elif value.dtype != spec.dtype:
                 raise InferenceError(
-                    f"observation '{name}' must be {(batch, *shape)}, got {value.shape}"
+                    f"observation '{name}' must be {spec.dtype}, got {value.dtype}"
                 )
-            if not np.isfinite(value).all():
+            # All have the batch of the first, and that is the noise's or 1.
+            batches = batches or (len(value) if value.ndim else 0,)
+            if value.shape[1:] != tuple(spec.shape[1:]) or len(value) not in batches:
+                raise InferenceError(
+                    f"observation '{name}' must be {(batches[0], *spec.shape[1:])}, "
+                    f"got {value.shape}"
+                )
+            batches = (len(value),)
+            if spec.dtype == "float32" and not np.isfinite(value).all():
                 raise InferenceError(f"observation '{name}' has numbers that are not finite")
             feed[name] = value
         return feed
 
 
-def _tables(data: bytes) -> dict[int, NDArray[np.float32]]:
+def _tables(data: bytes) -> dict[int, Floats]:
     """Number of steps -> rows (steps, columns)."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as content:
@@ -184,13 +266,3 @@ def _tables(data: bytes) -> dict[int, NDArray[np.float32]]:
         if rows.ndim != 2 or len(rows) != steps or not np.isfinite(rows).all():
             raise BundleError(f"{files.TABLE}: the table of {steps} steps has shape {rows.shape}")
     return tables
-
-
-def _onnxruntime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise BundleError(
-            "ONNX Runtime is missing: pip install 'bridle[cpu]' or 'bridle[gpu]', not both"
-        ) from error
-    return onnxruntime

@@ -3,15 +3,17 @@
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bridle.deploy.bundle import ROBOT, Bundle
+from bridle.deploy.bundle import INSTRUCTION, ROBOT, TOKENIZER, Bundle
 from bridle.deploy.exceptions import InferenceError, KinematicsError
 from bridle.deploy.kinematics import Kinematics
 from bridle.deploy.runtime import Runtime
 from bridle.deploy.steering import Steering, SteeringConfig
+from bridle.deploy.tokens import Tokenizer
 
 Vector = NDArray[np.float64]
 
@@ -72,9 +74,13 @@ class PolicyServer:
                 f"robot.xml has the joints {self.kinematics.joint_names}, the manifest "
                 f"{self.manifest.joint_names}"
             )
-        self.extra_keys = tuple(
-            spec.name for spec in self.manifest.inputs if spec.name not in FROM_JOINT_STATES
-        )
+        self._tokenizer: Tokenizer | None = None
+        for spec in self.manifest.inputs:
+            if spec.name == INSTRUCTION:
+                self._tokenizer = Tokenizer(bundle.contents[TOKENIZER], spec.shape[-1])
+        self._instruction: NDArray[np.int64] | None = None
+        known = (*FROM_JOINT_STATES, INSTRUCTION)
+        self.extra_keys = tuple(s.name for s in self.manifest.inputs if s.name not in known)
         self.steering = Steering(steering)
         self._random = np.random.default_rng(seed)
         # Enough history for To observations at any rate of joint states up to 1 kHz.
@@ -87,7 +93,7 @@ class PolicyServer:
         """Run every graph once, so that the first real inference is as fast as the others."""
         shape = (1, self.manifest.horizon, len(self.manifest.joint_names))
         observation = {
-            spec.name: np.zeros((1, *spec.shape[1:]), np.float32) for spec in self.manifest.inputs
+            spec.name: np.zeros((1, *spec.shape[1:]), spec.dtype) for spec in self.manifest.inputs
         }
         self.runtime.infer(observation, np.zeros(shape, np.float32))
 
@@ -96,6 +102,16 @@ class PolicyServer:
         self._history.clear()
         self._planned = None
         self.steering = Steering(self.steering.config, pace=self.steering.pace)
+
+    def instruct(self, sentence: str) -> None:
+        """Follow another instruction from the next plan on.
+
+        Raises:
+            InferenceError: the policy reads none, or none as long.
+        """
+        if self._tokenizer is None:
+            raise InferenceError("this policy does not take instructions")
+        self._instruction = self._tokenizer.encode(sentence)
 
     def observe(self, observation: Observation) -> None:
         """Take in the robot's state.
@@ -116,7 +132,10 @@ class PolicyServer:
         if not self._history:
             return ("joint_states",)
         arrived = self._history[-1].extra
-        return tuple(f"observation/{key}" for key in self.extra_keys if key not in arrived)
+        missing = [f"observation/{key}" for key in self.extra_keys if key not in arrived]
+        if self._tokenizer is not None and self._instruction is None:
+            missing.append(INSTRUCTION)
+        return tuple(missing)
 
     @property
     def replan_seconds(self) -> float:
@@ -134,7 +153,7 @@ class PolicyServer:
         wanted = newest.time - self.manifest.dt * np.arange(self.manifest.n_obs_steps)[::-1]
         return [history[int(np.abs(times - t).argmin())] for t in wanted]
 
-    def _features(self, observation: Observation) -> dict[str, NDArray[np.float32]]:
+    def _features(self, observation: Observation) -> dict[str, NDArray[Any]]:
         """One observation as the policy saw it in training, without the tool's displacement."""
         n = self.kinematics.n_joints
         position = observation.position
@@ -147,9 +166,11 @@ class PolicyServer:
             "gripper": lambda: position[n:],
             "tcp_pose": lambda: self.kinematics.tool_pose(position),
         }
-        features = {}
+        features: dict[str, NDArray[Any]] = {}
         for spec in self.manifest.inputs:
-            if spec.name in derived:
+            if spec.name == INSTRUCTION and self._instruction is not None:
+                features[spec.name] = self._instruction
+            elif spec.name in derived:
                 features[spec.name] = derived[spec.name]().astype(np.float32)
             elif spec.name in observation.extra:
                 features[spec.name] = observation.extra[spec.name]

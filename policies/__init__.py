@@ -28,6 +28,7 @@ from bridle.policies.encoders import (
     TextEncoder,
     TextEncoderConfig,
     Vocabulary,
+    vocabulary_of,
 )
 from bridle.policies.exceptions import PolicyError
 from bridle.policies.generators import (
@@ -110,4 +111,5 @@ __all__ = [
     "UNet1D",
     "UNetConfig",
     "Vocabulary",
+    "vocabulary_of",
 ]

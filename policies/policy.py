@@ -1,6 +1,6 @@
 """A policy: encoder, network, generator and normaliser joined; observations in, a chunk out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -106,7 +106,7 @@ class Policy(nn.Module):
         """What predicted actions are relative to, [rad]; zero in absolute channels."""
         key = self.config.relative_key
         if key is None:
-            batch = len(next(iter(observation.values())))
+            batch = next(iter(observation.values())).shape[0]
             return self.action_normalizer.mean("action").new_zeros(
                 batch, 1, self.config.action_size
             )
@@ -214,10 +214,38 @@ class Policy(nn.Module):
 
     def _generate(self, cond: Tensor, noise: Tensor, n_steps: int | None) -> Tensor:
         """Chunks in normalised units."""
-        x = self.generator.start(noise)
-        for row in self.generator.table(n_steps).to(noise):
-            x, _ = self.step(x, row, cond)
-        return self.generator.finish(x)
+        *_, (chunk, _) = self.walk(cond, noise, n_steps)
+        return chunk
+
+    @torch.no_grad()
+    def walk(
+        self,
+        cond: Float[Tensor, "batch cond"],
+        noise: Float[Tensor, "batch horizon action"],
+        n_steps: int | None = None,
+    ) -> Iterator[tuple[Float[Tensor, "batch horizon action"], Float[Tensor, " batch"]]]:
+        """Generate, step by step, in normalised units.
+
+        Args:
+            cond: what `encode` gives.
+            noise: standard normal.
+            n_steps: steps of the table; None takes the generator's own. There may be fewer, if the
+                generator has a tolerance.
+
+        Yields:
+            The chunks after each step, and the score of those before it.
+        """
+        generator = self.generator
+        x = generator.start(noise)
+        before = noise
+        for row in generator.table(n_steps).to(noise):
+            x, score = self.step(x, row, cond)
+            chunk = generator.finish(x)
+            yield chunk, score
+            moved = (chunk - before).square().mean(dim=(1, 2)).sqrt()
+            if generator.tolerance and moved.max() < generator.tolerance:
+                return
+            before = chunk
 
     def check_fitted(self) -> None:
         """Raise PolicyError when normalisation statistics are missing."""

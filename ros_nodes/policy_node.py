@@ -22,7 +22,8 @@ from std_msgs.msg import Float64, Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 
 from bridle.deploy.bundle import load_bundle
-from bridle.deploy.exceptions import KinematicsError
+from bridle.deploy.confinement import verify_confined
+from bridle.deploy.exceptions import InferenceError, KinematicsError
 from bridle.deploy.robot import load_robot
 from bridle.deploy.runtime import Runtime
 from bridle.deploy.serving import Observation, PolicyServer, TimedChunk
@@ -80,10 +81,14 @@ class PolicyNode(LifecycleNode):
     def on_configure(self) -> None:
         """Verify and load the bundle, warm it up, open the topics."""
         bundle = load_bundle(Path(self.params.bundle))
+        verify_confined(bundle)
         runtime = Runtime(bundle, self.params.provider, self.params.threads)
         steering = SteeringConfig(
             hold=self.params.correction_hold, max_offset=self.params.max_nudge
         )
+        pictures = [s.name for s in bundle.manifest.inputs if len(s.shape) > 3]
+        if pictures:
+            raise ValueError(f"{', '.join(pictures)}: cameras are not served over topics yet")
         server = PolicyServer(bundle, runtime, seed=self.params.seed, steering=steering)
         server.warm_up()
         joints = load_robot(bundle.manifest.robot).joints
@@ -201,7 +206,14 @@ class PolicyNode(LifecycleNode):
         self._steer(lambda s: s.paced(message.data), reissue=False)
 
     def _on_instruction(self, message: String) -> None:
-        self.get_logger().info(f"instruction in force: {message.data[:80]}")
+        if self._server is None or not self._server.manifest.follows_instructions:
+            return
+        try:
+            self._server.instruct(message.data)
+        except InferenceError as error:
+            self._report(f"instruction: {error}")
+        else:
+            self.get_logger().info(f"instruction in force: {message.data[:80]}")
 
     def _steer(self, change: Callable[[Steering], Steering], *, reissue: bool = True) -> None:
         if self._server is None:

@@ -88,9 +88,11 @@ def crop_and_thin(
 def _numbered(cells: NDArray[np.int64]) -> NDArray[np.int64]:
     """One number for each triple (N, 3) of numbers from 0 on."""
     sizes = cells.max(axis=0) + 1
-    return np.ravel_multi_index(tuple(cells.T), tuple(sizes))
+    numbers: NDArray[np.int64] = np.ravel_multi_index(tuple(cells.T), tuple(sizes))
+    return numbers
 
 
 def _first_of_each(cells: NDArray[np.int64]) -> NDArray[np.int64]:
     """Where each triple (N, 3) occurs first."""
-    return np.unique(_numbered(cells), return_index=True)[1]
+    first: NDArray[np.int64] = np.unique(_numbered(cells), return_index=True)[1]
+    return first

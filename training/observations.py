@@ -6,7 +6,7 @@ objects.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 from bridle.policies import (
     INSTRUCTION,
     EncoderConfig,
-    ObjectEncoderConfig,
     ObservationEncoderConfig,
     PartConfig,
+    PolicyConfig,
     TextEncoderConfig,
     Vocabulary,
+    vocabulary_of,
 )
 from bridle.training.demonstrations import DemonstrationSet
 from bridle.training.demonstrations.schema import CAMERA_PREFIX, DEPTH_PREFIX
+from bridle.training.demonstrations.windows import WindowSampler
 from bridle.training.embeddings import frozen_encoder
 from bridle.training.exceptions import TrainingError
 from bridle.training.presets import DIFFERENCES, OBJECTS, OWN_KEYS, STATE_KEYS
@@ -187,21 +189,6 @@ def _sentence_key(data: DemonstrationSet) -> str:
     raise TrainingError(f"the set has no instructions ({' or '.join(SENTENCES)})")
 
 
-def parts_of(config: EncoderConfig) -> tuple[PartConfig, ...]:
-    """The encoders that are joined, or the only one."""
-    return config.parts if isinstance(config, ObservationEncoderConfig) else (config,)
-
-
-def vocabulary_of(config: EncoderConfig) -> Vocabulary | None:
-    """The words that a policy knows, if it reads instructions."""
-    for part in parts_of(config):
-        if isinstance(part, TextEncoderConfig):
-            return part.vocabulary
-        if isinstance(part, ObjectEncoderConfig):
-            return part.text.vocabulary
-    return None
-
-
 def observed_arrays(config: EncoderConfig, data: DemonstrationSet) -> Mapping[str, Array]:
     """The arrays of a set, (n_steps, ...) each; its sentences as tokens where they are read."""
     vocabulary = vocabulary_of(config)
@@ -212,6 +199,20 @@ def observed_arrays(config: EncoderConfig, data: DemonstrationSet) -> Mapping[st
     for i in np.unique(ids):
         tokens[i] = vocabulary.encode(data.instructions[i])
     return {**data.arrays, INSTRUCTION: tokens[ids]}
+
+
+def some_observations(config: PolicyConfig, data: DemonstrationSet, n: int) -> dict[str, Array]:
+    """Histories that a policy was trained on, evenly from the whole set: each key (n, To, ...)."""
+    observed = replace(data, arrays=observed_arrays(config.encoder, data))
+    windows = WindowSampler(
+        observed,
+        horizon=config.window_steps,
+        n_obs_steps=config.encoder.n_obs_steps,
+        n_action_steps=config.n_action_steps,
+        obs_keys=tuple(config.encoder.inputs),
+    )
+    batch = windows.sample(np.linspace(0, len(windows) - 1, n).astype(np.int64))
+    return {key: batch[key] for key in config.encoder.inputs}
 
 
 def statistics_keys(config: EncoderConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -1,18 +1,32 @@
 """What a policy sees of an environment, and remembers of it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bridle.policies import EMBEDDING, INSTRUCTION, EmbeddingEncoder, Policy, Vocabulary
+from bridle.policies import (
+    EMBEDDING,
+    INSTRUCTION,
+    EmbeddingEncoder,
+    Policy,
+    vocabulary_of,
+)
 from bridle.training.demonstrations.schema import CAMERA_PREFIX
 from bridle.training.embeddings import embedders
-from bridle.training.observations import CLOUD, vocabulary_of
+from bridle.training.observations import CLOUD
 
 Array = NDArray[Any]
+
+
+class Words(Protocol):
+    """Sentences to numbers: a `Vocabulary`, or the tokenizer of a bundle."""
+
+    def encode(self, sentence: str) -> NDArray[np.int64]:
+        """Tokens (L,) of a sentence."""
+        ...
 
 
 class Observer:
@@ -21,7 +35,7 @@ class Observer:
     def __init__(
         self,
         keys: Sequence[str],
-        vocabulary: Vocabulary | None = None,
+        vocabulary: Words | None = None,
         environment: Mapping[str, Any] | None = None,
         embedder: EmbeddingEncoder | None = None,
     ) -> None:

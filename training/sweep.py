@@ -23,7 +23,7 @@ from bridle.training.config import TrainConfig
 from bridle.training.exceptions import TrainingError
 from bridle.training.outcomes import EVALUATION, wilson_interval
 from bridle.training.train_presets import preset_config, typed_settings
-from bridle.training.trainer import run_settings
+from bridle.training.trainer import changed_settings
 
 Status = Literal["finished", "kept", "failed"]
 _UNSAFE = re.compile(r"[^\w.+-]+")
@@ -269,7 +269,7 @@ def _found(cell: Cell, episodes: int) -> dict[str, Any] | None:
     run = cell.config.out
     if not (run / runs.CONFIG).is_file():
         return None
-    if runs.read_config(run).train != run_settings(cell.config):
+    if changed_settings(runs.read_config(run).train, cell.config):
         raise TrainingError(f"{run} holds a run with other settings; choose another --out")
     files = [run / runs.RESULT] + ([run / EVALUATION] if episodes else [])
     if not all(file.is_file() for file in files):

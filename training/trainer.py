@@ -7,8 +7,9 @@ several processes all of them train, and the main one alone evaluates, logs and 
 import json
 import math
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,22 @@ def run_settings(config: TrainConfig) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in NOT_COMPUTED}
 
 
+def changed_settings(found: Mapping[str, Any], config: TrainConfig) -> str:
+    """What a run was trained with, and what it shall be now: "seed 0 -> 1"; empty if the same.
+
+    A setting that is newer than the run has its default in it.
+
+    Args:
+        found: the settings in its folder.
+        config: those it shall have.
+    """
+    settings = run_settings(config)
+    defaults = {f.name: runs.plain(f.default) for f in fields(config) if f.default is not MISSING}
+    was = defaults | dict(found)
+    changed = sorted(k for k in settings | dict(found) if settings.get(k) != was.get(k))
+    return ", ".join(f"{k} {was.get(k)} -> {settings.get(k)}" for k in changed)
+
+
 def _prepare_folder(config: TrainConfig, held: ExitStack) -> bool:
     """Lock the folder; whether there is a run to continue.
 
@@ -77,10 +94,7 @@ def _prepare_folder(config: TrainConfig, held: ExitStack) -> bool:
     if not out.exists() or not any(p.suffix != ".partial" for p in out.iterdir()):
         out.mkdir(parents=True, exist_ok=True)
         return False
-    found, settings = runs.read_config(out).train, run_settings(config)
-    changed = sorted(k for k in settings | found if settings.get(k) != found.get(k))
-    if changed:
-        what = ", ".join(f"{k} {found.get(k)} -> {settings.get(k)}" for k in changed)
+    if what := changed_settings(runs.read_config(out).train, config):
         raise TrainingError(f"{out} holds a run with other settings ({what}); choose another --out")
     return (out / runs.STATE).is_file()
 

@@ -101,7 +101,7 @@ def main(arguments: Sequence[str]) -> None:
     write_json(out / "run" / "evaluation.json", evaluation)
     video = _video(player, evaluation, out / "evaluation.mp4")
     console.rule("4 of 5  export")
-    exported = export_policy(policy, source_of(out / "run", config), out / "bundle")
+    exported = export_policy(policy, source_of(out / "run", config, policy), out / "bundle")
     BundlePolicy(out / "bundle")
     console.rule("5 of 5  the robot: ROS 2, guard, corrections")
     robot = run_robot(options, out / "bundle", config.data.task)

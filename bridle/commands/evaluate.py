@@ -7,6 +7,7 @@ import json as json_text
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,10 @@ from rich.table import Column, Table
 
 from bridle.cli import write_json
 from bridle.commands import parse
-from bridle.deploy.bundle import load_bundle
+from bridle.deploy.bundle import INSTRUCTION, TOKENIZER, Bundle, load_bundle
+from bridle.deploy.confinement import verify_confined
 from bridle.deploy.runtime import Runtime
-from bridle.deploy.verification import verify
+from bridle.deploy.tokens import Tokenizer
 from bridle.sim import RenderingError
 from bridle.training.evaluation import (
     FIRST_SEED,
@@ -27,6 +29,8 @@ from bridle.training.evaluation import (
     evaluate,
     record_video,
 )
+from bridle.training.observations import CLOUD
+from bridle.training.observer import Observer
 from bridle.training.outcomes import EVALUATION, Evaluation
 from bridle.training.runs import load_policy
 
@@ -64,9 +68,10 @@ class BundlePolicy:
     def __init__(self, path: Path) -> None:
         """Verify and load the bundle."""
         bundle = load_bundle(path)
-        verify(bundle)
+        verify_confined(bundle)
         self._runtime = Runtime(bundle)
         manifest = bundle.manifest
+        self.observer = _observer(bundle)
         self.task = manifest.task
         self.n_obs_steps, self.n_action_steps = manifest.n_obs_steps, manifest.n_action_steps
         self.first_action, self.horizon = manifest.first_action, manifest.horizon
@@ -78,6 +83,22 @@ class BundlePolicy:
     ) -> NDArray[np.float32]:
         """Observations (B, To, d) and noise (B, H, A) -> chunks (B, H, A)."""
         return self._runtime.infer(observation, noise).chunk
+
+
+def _observer(bundle: Bundle) -> Observer:
+    """How the policy of a bundle sees an environment of the simulator."""
+    manifest = bundle.manifest
+    shapes = {spec.name: spec.shape for spec in manifest.inputs}
+    environment: dict[str, Any] = {}
+    if manifest.cameras:
+        width, height = next(iter(manifest.cameras.values()))
+        environment = {"cameras": [*manifest.cameras], "image_width": width, "image_height": height}
+    if CLOUD in shapes:
+        environment["points"] = shapes[CLOUD][2]
+    words = None
+    if manifest.follows_instructions:
+        words = Tokenizer(bundle.contents[TOKENIZER], shapes[INSTRUCTION][2])
+    return Observer(tuple(shapes), words, environment)
 
 
 def show(result: Evaluation) -> None:

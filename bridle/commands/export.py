@@ -1,6 +1,7 @@
 """Turn a trained policy into a bundle: ONNX graphs, manifest, kinematics and card.
 
-The bundle is checked against PyTorch on random inputs before anything is written.
+The bundle is checked against PyTorch before anything is written: on random inputs, on extremes,
+and on observations of the demonstrations where these are still in their place.
 """
 
 import json as json_text
@@ -8,13 +9,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from bridle.cli import write_json
 from bridle.commands import parse
+from bridle.deploy.card import Origin, Score, card
 from bridle.deploy.export import Source, export_policy
 from bridle.deploy.robot import load_robot
+from bridle.policies import Policy
 from bridle.training import runs
+from bridle.training.demonstrations import DemonstrationError, load
 from bridle.training.exceptions import TrainingError
+from bridle.training.observations import some_observations
+from bridle.training.observer import Observer
+from bridle.training.outcomes import EVALUATION
 
 
 @dataclass(frozen=True)
@@ -29,30 +39,50 @@ class Options:
     """Write the result here."""
 
 
-def card(run: Path, config: runs.RunConfig) -> str:
-    """The bundle's card: where the policy comes from and how well it does."""
-    evaluation = run / "evaluation.json"
-    if evaluation.is_file():
-        e = json_text.loads(evaluation.read_text())
-        low, high = e["success_interval"]
-        success = (
-            f"{e['successes']} of {e['episodes']} seeded episodes of {e['task']} in simulation "
-            f"(95 % interval {low:.1%} to {high:.1%})"
-        )
-    else:
-        success = "not evaluated: run `bridle evaluate` before the export"
+def score_of(run: Path) -> Score | None:
+    """The last evaluation of a run; None if there was none."""
+    evaluation = run / EVALUATION
+    if not evaluation.is_file():
+        return None
+    e = json_text.loads(evaluation.read_text())
+    low, high = e["success_interval"]
+    return Score(e["task"], e["episodes"], e["successes"], (low, high), e["episodes_with_cost"])
+
+
+def origin_of(config: runs.RunConfig, policy: Policy, versions: dict[str, str]) -> Origin:
+    """Where a policy comes from, for its card."""
     data = config.data
-    return f"""# {data.task} on {data.robot}
+    return Origin(
+        task=data.task,
+        dataset_digest=data.digest,
+        episodes=data.episodes,
+        demonstrated_steps=data.steps,
+        control_rate=data.control_rate,
+        instructions=tuple(data.instructions),
+        observes=tuple(policy.config.encoder.inputs),
+        generator=type(policy.generator).__name__.lower(),
+        network=type(policy.network).__name__,
+        n_steps=len(policy.generator.table()),
+        training_steps=config.train["steps"],
+        versions=versions,
+    )
 
-- Trained on: {data.episodes} episodes, {data.steps} steps at {data.control_rate:g} Hz
-- Digest of the data: {data.digest}
-- Success: {success}
-- Use it for: {data.task} on {data.robot}, behind the guard, on layouts like the demonstrated ones.
-- Do not use it for: other robots, tools or tasks; near people without a certified safety function.
-"""
+
+REAL = 64
+"""Observations of the demonstrations that an export is checked on."""
 
 
-def source_of(run: Path, config: runs.RunConfig) -> Source:
+def real_observations(config: runs.RunConfig) -> dict[str, NDArray[Any]]:
+    """Some that the policy was trained on; none if the set has gone or is another one now."""
+    try:
+        data = load(config.data.path)
+    except DemonstrationError:
+        return {}
+    same = data.digest == config.data.digest
+    return some_observations(config.policy, data, REAL) if same else {}
+
+
+def source_of(run: Path, config: runs.RunConfig, policy: Policy) -> Source:
     """What the bundle says of its origin.
 
     Raises:
@@ -61,16 +91,22 @@ def source_of(run: Path, config: runs.RunConfig) -> Source:
     if not (run / runs.ROBOT).is_file():
         raise TrainingError(f"{run / runs.ROBOT} is missing; train with `bridle train`")
     data = config.data
+    seen = Observer.of(policy, data.environment).environment
+    size = (seen.get("image_width", 0), seen.get("image_height", 0))
+    robot = load_robot(data.robot)
+    versions = config.versions | {n: metadata.version(n) for n in ("onnx", "onnxruntime")}
     return Source(
         robot=data.robot,
         robot_xml=(run / runs.ROBOT).read_text(),
         task=data.task,
-        joint_names=load_robot(data.robot).joint_names,
+        joint_names=robot.joint_names,
         control_rate=data.control_rate,
         instructions=tuple(data.instructions),
         dataset_digest=data.digest,
-        versions=config.versions | {n: metadata.version(n) for n in ("onnx", "onnxruntime")},
-        card=card(run, config),
+        versions=versions,
+        card=card(origin_of(config, policy, versions), robot, score_of(run)),
+        cameras=dict.fromkeys(seen.get("cameras", ()), size),
+        observations=real_observations(config),
     )
 
 
@@ -78,9 +114,9 @@ def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     options = parse(Options, "export", arguments, __doc__)
     policy, config = runs.load_policy(options.run)
-    result = export_policy(policy, source_of(options.run, config), options.out)
+    result = export_policy(policy, source_of(options.run, config, policy), options.out)
     print(
         f"{result.path}: {result.bytes / 1e6:.1f} MB; differs from PyTorch by at most "
-        f"{result.onnx_max_abs_error:.1e} rad over {result.checked_chunks} random chunks"
+        f"{result.onnx_max_abs_error:.1e} rad over {result.checked_chunks} chunks"
     )
     write_json(options.json, result)

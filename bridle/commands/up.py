@@ -14,7 +14,7 @@ from pathlib import Path
 from bridle import sim
 from bridle.commands import parse
 from bridle.deploy.bundle import load_bundle
-from bridle.deploy.verification import verify
+from bridle.deploy.confinement import verify_confined
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     if importlib.util.find_spec("rclpy") is None:
         raise ModuleNotFoundError("rclpy", name="rclpy")
     bundle = load_bundle(options.bundle)
-    verify(bundle)
+    verify_confined(bundle)
     manifest = bundle.manifest
     task = options.task or manifest.task
     sim.make(task)

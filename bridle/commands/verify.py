@@ -1,6 +1,8 @@
 """Check a bundle: every hash, the schema, and that its graphs load and give finite numbers.
 
-With --run, its sampler is also compared with the PyTorch policy it came from.
+It runs in a process of its own with little memory and time, so a bundle from anywhere may be
+checked. With --key, the owner of that key must have signed it. With --run, its sampler is also
+compared with the PyTorch policy it came from.
 """
 
 from collections.abc import Sequence
@@ -12,7 +14,7 @@ from tyro.conf import Positional
 from bridle.cli import write_json
 from bridle.commands import parse
 from bridle.deploy.bundle import load_bundle
-from bridle.deploy.verification import verify
+from bridle.deploy.confinement import verify_confined
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Options:
     """Bundle to check."""
     run: Path | None = None
     """Training run it was exported from, for a comparison with PyTorch."""
+    key: Path | None = None
+    """Public key (PEM) whose owner must have signed it."""
     json: Path | None = None
     """Write the result here."""
 
@@ -30,8 +34,8 @@ class Options:
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     options = parse(Options, "verify", arguments, __doc__)
-    bundle = load_bundle(options.bundle)
-    difference = verify(bundle)
+    bundle = load_bundle(options.bundle, options.key)
+    difference = verify_confined(bundle)
     manifest = bundle.manifest
     result: dict[str, object] = {
         "bundle": str(options.bundle),
@@ -40,22 +44,26 @@ def main(arguments: Sequence[str]) -> None:
         "robot": manifest.robot,
         "files": len(manifest.files),
         "weights_digest": manifest.weights_digest,
+        "signed": options.key is not None,
         "loop_against_steps_max_abs_error": difference,
     }
     print(
         f"{options.bundle}: {len(manifest.files)} files as exported, {manifest.task} on "
         f"{manifest.robot}, weights {manifest.weights_digest[:12]}"
     )
+    if options.key is not None:
+        print(f"signed by the owner of {options.key}")
     if options.run is not None:
         from bridle.deploy.export import TOLERANCE, verify_parity
         from bridle.training.runs import load_policy
 
         error = verify_parity(load_policy(options.run)[0], bundle)
-        result["onnx_max_abs_error"] = error
-        if not error <= TOLERANCE:
+        result["onnx_max_abs_error"] = error.radians
+        result["onnx_max_normalised_error"] = error.normalised
+        if not error.normalised <= TOLERANCE:
             raise ValueError(
-                f"{options.bundle} differs from {options.run} by {error:.2e} rad, "
-                f"allowed {TOLERANCE:.0e}"
+                f"{options.bundle} differs from {options.run} by {error.radians:.2e} rad, which is "
+                f"{error.normalised:.1e} of the actions' spread; allowed is {TOLERANCE:.0e}"
             )
-        print(f"differs from {options.run} by at most {error:.1e} rad")
+        print(f"differs from {options.run} by at most {error.radians:.1e} rad")
     write_json(options.json, result)

@@ -13,6 +13,7 @@ from bridle.policies.encoders.observation import (
     ObservationEncoder,
     ObservationEncoderConfig,
     build_encoder,
+    vocabulary_of,
 )
 from bridle.policies.encoders.point_cloud import PointCloudEncoder, PointCloudEncoderConfig
 from bridle.policies.encoders.state import Difference, StateEncoder, StateEncoderConfig
@@ -46,4 +47,5 @@ __all__ = [
     "TextEncoderConfig",
     "Vocabulary",
     "build_encoder",
+    "vocabulary_of",
 ]

@@ -9,7 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bridle.policies.encoders.base import Encoder, Input
+from bridle.policies.encoders.objects import ObjectEncoderConfig
 from bridle.policies.encoders.table import PartConfig, build_part
+from bridle.policies.encoders.text import TextEncoderConfig
+from bridle.policies.encoders.vocabulary import Vocabulary
 from bridle.policies.exceptions import PolicyError
 
 
@@ -84,3 +87,18 @@ def build_encoder(config: EncoderConfig) -> Encoder:
     if isinstance(config, ObservationEncoderConfig):
         return ObservationEncoder(config)
     return build_part(config)
+
+
+def parts_of(config: EncoderConfig) -> tuple[PartConfig, ...]:
+    """The encoders that are joined, or the only one."""
+    return config.parts if isinstance(config, ObservationEncoderConfig) else (config,)
+
+
+def vocabulary_of(config: EncoderConfig) -> Vocabulary | None:
+    """The words that a policy knows, if it reads instructions."""
+    for part in parts_of(config):
+        if isinstance(part, TextEncoderConfig):
+            return part.vocabulary
+        if isinstance(part, ObjectEncoderConfig):
+            return part.text.vocabulary
+    return None

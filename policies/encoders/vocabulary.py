@@ -16,7 +16,7 @@ PADDING, UNKNOWN, FIRST_WORD = 0, 1, 2
 
 def split_words(sentence: str) -> list[str]:
     """The words of a sentence, without case and punctuation."""
-    return re.findall(r"[^\W_]+", sentence.casefold())
+    return re.findall(r"[^\W_]+", sentence.lower())
 
 
 @dataclass(frozen=True)

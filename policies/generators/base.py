@@ -2,6 +2,7 @@
 
 from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Generator as RandomState
 from torch import Tensor
@@ -35,6 +36,11 @@ class Generator(Protocol):
     columns: tuple[str, ...]
     """Names of the table's columns. One called `std` is the noise that a sampler adds to a step's
     result; a deterministic walk leaves it out."""
+    memory: int = 0
+    """Chunks that a step remembers beside the present one."""
+    tolerance: float = 0.0
+    """A walk ends after a step that moved no chunk by more than this, root mean square in
+    normalised units; 0 always takes every step."""
 
     def loss(
         self,
@@ -53,8 +59,9 @@ class Generator(Protocol):
     def start(
         self, noise: Float[Tensor, "batch horizon action"]
     ) -> Float[Tensor, "batch state action"]:
-        """The state before the first step: the noise, unless a step remembers more."""
-        return noise
+        """The state before the first step: the noise, and zeros for what is remembered."""
+        empty = torch.zeros_like(noise).repeat(1, self.memory, 1)
+        return torch.cat([noise, empty], dim=1) if self.memory else noise
 
     def step(
         self,
@@ -69,5 +76,5 @@ class Generator(Protocol):
     def finish(
         self, x: Float[Tensor, "batch state action"]
     ) -> Float[Tensor, "batch horizon action"]:
-        """The chunk, after the last step: the state, unless a step remembers more."""
-        return x
+        """The chunk of a state, which comes before what is remembered."""
+        return x[:, : x.shape[1] // (1 + self.memory)]

@@ -97,7 +97,7 @@ class Diffusion(Generator):
     def __init__(self, config: DiffusionConfig) -> None:
         """Read the noise schedule; a diffusion has no weights of its own."""
         self.config = config
-        self._remembers = config.sampler == "dpm-solver++"
+        self.memory = int(config.sampler == "dpm-solver++")
         kept = config.scheduler().alphas_cumprod.double()
         self._alpha, self._sigma = kept.sqrt(), (1 - kept).sqrt()
 
@@ -209,18 +209,6 @@ class Diffusion(Generator):
                 b, c = b + slope, -slope
             yield self._row(t, p, q, a=sigmas[i + 1] / sigmas[i], b=b, c=c, clip=self._clip)
 
-    def start(
-        self, noise: Float[Tensor, "batch horizon action"]
-    ) -> Float[Tensor, "batch state action"]:
-        """The noise; DPM-Solver++ remembers a clean chunk beside it."""
-        return torch.cat([noise, torch.zeros_like(noise)], dim=1) if self._remembers else noise
-
-    def finish(
-        self, x: Float[Tensor, "batch state action"]
-    ) -> Float[Tensor, "batch horizon action"]:
-        """The chunk."""
-        return x.chunk(2, dim=1)[0] if self._remembers else x
-
     def step(
         self,
         network: Network,
@@ -230,7 +218,7 @@ class Diffusion(Generator):
     ) -> tuple[Float[Tensor, "batch state action"], Float[Tensor, " batch"]]:
         """One denoising step; the score is the mean square of x - x0, in normalised units."""
         time, p, q, clip, a, b, c, f, _ = row.unbind()
-        noisy, earlier = x.chunk(2, dim=1) if self._remembers else (x, None)
+        noisy, earlier = x.chunk(2, dim=1) if self.memory else (x, None)
         output = network(noisy, time.expand(x.shape[0], 1), cond)
         clean = torch.minimum(torch.maximum(p * noisy + q * output, -clip), clip)
         result = a * noisy + b * clean + f * output

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bridle.policies.exceptions import PolicyError
-from bridle.policies.generators.base import Network
+from bridle.policies.generators.base import Generator, Network
 
 Loop = Literal["coupled", "published"]
 Readout = Literal["distance", "product"]
@@ -64,8 +64,8 @@ class EnergyConfig:
     langevin: float = 0.05
     """Standard deviation of the published loop's noise at its first step; it falls to zero."""
     tolerance: float = 0.0
-    """At inference a chunk whose gradient is smaller than this (root mean square, in normalised
-    units) stays where it is; 0 always takes every step."""
+    """At inference, descent ends after a step shorter than this for every chunk (root mean square,
+    in normalised units): where the slope is flat. 0 always takes every step."""
 
     def __post_init__(self) -> None:
         if self.n_steps < 1:
@@ -95,11 +95,11 @@ class EnergyConfig:
             raise PolicyError(f"step_spread must be at least 1, got {self.step_spread}")
 
 
-class Energy(nn.Module):
-    """Descent on a learned energy. Rows of the table hold the step's share of alpha, and t."""
+class Energy(nn.Module, Generator):
+    """Descent on a learned energy. Rows hold the step's share of alpha, t, and the momentum."""
 
     n_times = 1
-    columns: tuple[str, ...] = ("share", "t")
+    columns: tuple[str, ...] = ("share", "t", "momentum")
     STEP_SIZE_RATE = 3.0
     """Learning rate of alpha over the network's, per unit of its first value."""
 
@@ -107,6 +107,7 @@ class Energy(nn.Module):
         """Begin with the step size of the settings; it is the only weight of its own."""
         super().__init__()
         self.config = config
+        self.memory, self.tolerance = int(config.momentum > 0), config.tolerance
         self.timed = config.timed and config.loop == "coupled"
         self.step_size = nn.Parameter(torch.tensor(float(config.step_size)))
 
@@ -229,21 +230,11 @@ class Energy(nn.Module):
         if steps < 1:
             raise PolicyError(f"a descent needs at least 1 step, got {steps}")
         k = torch.arange(steps)
-        if not self.timed:
-            return torch.ones(steps, 2)
-        return torch.stack([1 / (steps - k), k / steps], dim=1)
-
-    def start(
-        self, noise: Float[Tensor, "batch horizon action"]
-    ) -> Float[Tensor, "batch state action"]:
-        """The noise; with momentum, beside where it came from."""
-        return torch.cat([noise, noise], dim=1) if self.config.momentum else noise
-
-    def finish(
-        self, x: Float[Tensor, "batch state action"]
-    ) -> Float[Tensor, "batch horizon action"]:
-        """The chunk."""
-        return x.chunk(2, dim=1)[0] if self.config.momentum else x
+        # Before the first step there was none to go on with.
+        rows = torch.stack([torch.ones(steps), torch.ones(steps), self.config.momentum * (k > 0)])
+        if self.timed:
+            rows[:2] = torch.stack([1 / (steps - k), k / steps])
+        return rows.T.contiguous()
 
     def step(
         self,
@@ -253,13 +244,9 @@ class Energy(nn.Module):
         cond: Float[Tensor, "batch cond"],
     ) -> tuple[Float[Tensor, "batch state action"], Float[Tensor, " batch"]]:
         """One step down; the score is the energy there, before it."""
-        momentum = self.config.momentum
-        now, before = x.chunk(2, dim=1) if momentum else (x, x)
+        share, t, momentum = row.unbind()
+        now, before = x.chunk(2, dim=1) if self.memory else (x, x)
         ahead = now + momentum * (now - before)
-        slope, energy = self._slope(network, ahead, cond, row[1], create_graph=False)
-        result = ahead - row[0] * self.alpha * slope
-        if self.config.tolerance:
-            flat = slope.square().mean(dim=(1, 2), keepdim=True).sqrt() < self.config.tolerance
-            result = torch.where(flat, now, result)
-        result = result.detach()
-        return (torch.cat([result, now], dim=1) if momentum else result), energy.detach()
+        slope, energy = self._slope(network, ahead, cond, t, create_graph=False)
+        result = (ahead - share * self.alpha * slope).detach()
+        return (torch.cat([result, now], dim=1) if self.memory else result), energy.detach()

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import fields
 
 import pytest
 
@@ -44,13 +45,13 @@ def test_a_missing_file_is_named(exported, tmp_path):
 
 def test_an_unlisted_file_is_refused(copy):
     (copy / "extra.onnx").write_bytes(b"x")
-    with pytest.raises(BundleError, match=r"extra.onnx is not listed"):
+    with pytest.raises(BundleError, match=r"'extra.onnx' is not listed"):
         load_bundle(copy)
 
 
 def test_a_folder_inside_is_refused(copy):
     (copy / "more").mkdir()
-    with pytest.raises(BundleError, match="more is not listed"):
+    with pytest.raises(BundleError, match="'more' is not listed"):
         load_bundle(copy)
 
 
@@ -64,7 +65,10 @@ def test_a_link_is_refused(copy, tmp_path):
 
 def test_a_newer_format_is_refused_with_advice(copy):
     edit_manifest(copy, format_version=FORMAT_VERSION + 1)
-    with pytest.raises(BundleError, match=r"format version 2, this Bridle reads 1; update Bridle"):
+    with pytest.raises(
+        BundleError,
+        match=rf"version {FORMAT_VERSION + 1}, this Bridle reads {FORMAT_VERSION}; update",
+    ):
         load_bundle(copy)
 
 
@@ -108,6 +112,22 @@ def test_nothing_but_a_bundle_is_overwritten(bundle, tmp_path):
     assert (tmp_path / "precious").read_text() == "data"
 
 
+def test_a_bundle_that_could_not_be_read_again_is_not_written(bundle, tmp_path):
+    description = {f.name: getattr(bundle.manifest, f.name) for f in fields(bundle.manifest)}
+    del description["format_version"], description["files"]
+    description["instructions"] = ["x" * 2000]
+    with pytest.raises(BundleError, match="more than 1000 characters"):
+        write_bundle(tmp_path / "b", bundle.contents, description)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_graph_that_a_bundle_may_not_hold_is_not_written(bundle, tmp_path):
+    contents = {**bundle.contents, "step.onnx": bundle.contents["policy.onnx"]}
+    with pytest.raises(BundleError, match=r"step.onnx is refused: it has more loops"):
+        write_bundle(tmp_path / "b", contents, {})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(BundleError, match="is not a folder"):
         load_bundle(tmp_path / "nowhere")
@@ -117,9 +137,10 @@ def test_a_folder_that_is_not_there(tmp_path):
     ("name", "content", "message"),
     [
         ("policy.onnx", lambda b: b["encoder.onnx"], "policy.onnx takes .* expected"),
-        ("policy.onnx", lambda b: b"nonsense", "policy.onnx cannot be loaded"),
-        ("table.npz", lambda b: b"nonsense", "table.npz cannot be read"),
-        ("robot.xml", lambda b: b"<mujoco>", "does not compile"),
+        ("policy.onnx", lambda b: b"nonsense", "policy.onnx is refused: it has a part"),
+        ("policy.onnx", lambda b: b["policy.onnx"][:-9], "policy.onnx is refused: it is cut off"),
+        ("table.npz", lambda b: b"nonsense", "table.npz is refused: it cannot be read"),
+        ("robot.xml", lambda b: b"<mujoco>", "robot.xml is refused: .* does not compile"),
         ("robot.xml", lambda b: b'<mujoco><include file="/etc/passwd"/></mujoco>', "other files"),
     ],
 )
@@ -134,6 +155,10 @@ def test_contents_that_do_not_fit_are_refused_even_with_right_hashes(
     data = content(bundle.contents)
     (copy / name).write_bytes(data)
     edit_manifest(copy, files=bundle.manifest.files | {name: sha256(data)})
-    changed = load_bundle(copy)
-    with pytest.raises(ValueError, match=message):
+
+    def serve():
+        changed = load_bundle(copy)
         PolicyServer(changed, Runtime(changed), seed=0, steering=SteeringConfig())
+
+    with pytest.raises(ValueError, match=message):
+        serve()

@@ -1,13 +1,25 @@
 import numpy as np
 import pytest
+import torch
 
+from bridle.deploy.bundle import load_bundle
 from bridle.deploy.exceptions import InferenceError
+from bridle.deploy.export import export_policy
 from bridle.deploy.kinematics import Kinematics
 from bridle.deploy.runtime import Runtime
 from bridle.deploy.serving import Observation, PolicyServer
 from bridle.deploy.steering import SteeringConfig
+from bridle.policies import (
+    MLPConfig,
+    ObservationEncoderConfig,
+    Policy,
+    PolicyConfig,
+    StateEncoderConfig,
+    TextEncoderConfig,
+    Vocabulary,
+)
 
-from .conftest import arm_xml
+from .conftest import KEYS, arm_xml, make_source
 
 HOME = np.append(np.array([-1.0, -1.0, 1.0, -1.0, -1.0, 0.0]) * np.pi / 2, 0.0)
 SCENE = {"object_state": np.zeros(8, np.float32)}
@@ -106,3 +118,45 @@ def test_clearing_forgets_all_but_the_pace(bundle):
     assert server.reissue() is None
     assert server.steering.pace == 0.5  # a person's standing wish
     assert not server.steering.offsets(np.array([2.0])).any()
+
+
+@pytest.fixture(scope="module")
+def reading_bundle(tmp_path_factory):
+    """Of a policy that reads instructions."""
+    torch.manual_seed(0)
+    words = Vocabulary.of(["put the red cube down", "open the drawer"])
+    encoder = ObservationEncoderConfig((StateEncoderConfig(KEYS), TextEncoderConfig(words)))
+    policy = Policy(PolicyConfig(encoder, action_size=7, network=MLPConfig(width=32, blocks=1)))
+    batch = {key: torch.randn(64, 1, n) for key, n in KEYS.items()}
+    batch |= {"instruction": torch.randint(0, 5, (64, 1, words.length))}
+    policy.fit(batch | {"action": torch.randn(64, 16, 7)})
+    path = tmp_path_factory.mktemp("bundles") / "reading"
+    export_policy(policy, make_source(), path)
+    return load_bundle(path)
+
+
+def test_an_instruction_changes_what_is_planned(reading_bundle):
+    plans = []
+    for sentence in ("put the red cube down", "Open the drawer!", "put the red cube down"):
+        server = serve(reading_bundle)
+        server.warm_up()
+        server.observe(observation(100.0))
+        assert server.missing == ("instruction",)
+        with pytest.raises(InferenceError, match="no observation 'instruction' has arrived yet"):
+            server.plan()
+        server.instruct(sentence)
+        assert server.missing == ()
+        plans.append(server.plan().positions)
+    assert np.array_equal(plans[0], plans[2])
+    assert not np.allclose(plans[0], plans[1])
+
+
+def test_a_sentence_that_is_too_long_leaves_the_instruction_in_force(reading_bundle, bundle):
+    server = serve(reading_bundle)
+    server.observe(observation(100.0))
+    server.instruct("open the drawer")
+    with pytest.raises(InferenceError, match="may have 5 words, got 6"):
+        server.instruct("one two three four five six")
+    server.plan()
+    with pytest.raises(InferenceError, match="does not take instructions"):
+        serve(bundle).instruct("open the drawer")

@@ -300,7 +300,7 @@ def test_steps_of_an_energy_that_is_told_the_noise_are_on_the_grid_of_a_flow():
     # Noise and action known, every step lands where its t says.
     noise, action = torch.randn(2, 4, HORIZON, ACTION)
     x = noise
-    for share, t in energy.table(5):
+    for share, t, _ in energy.table(5):
         assert torch.allclose(x, (1 - t) * noise + t * action, atol=1e-5)
         x = x + share * (action - x)
     assert torch.allclose(x, action, atol=1e-5)
@@ -308,10 +308,18 @@ def test_steps_of_an_energy_that_is_told_the_noise_are_on_the_grid_of_a_flow():
         assert torch.equal(Energy(config).table(3)[:, 0], torch.ones(3))
 
 
-def test_a_flat_place_is_left_alone():
-    generator = Energy(EnergyConfig(tolerance=1e9, n_steps=3))
+def test_a_step_with_momentum_goes_on_and_the_first_one_has_nothing_to_go_on_with():
+    plain, nesterov = (Energy(EnergyConfig(timed=False, momentum=m)) for m in (0.0, 0.5))
+    network = network_for(plain)
     noise, cond = torch.randn(4, HORIZON, ACTION), torch.randn(4, COND)
-    assert torch.equal(sample(generator, network_for(generator), noise, cond), noise)
+    a, b = plain.start(noise), nesterov.start(noise)
+    rows = list(zip(plain.table(2), nesterov.table(2), strict=True))
+    a, _ = plain.step(network, a, rows[0][0], cond)
+    b, _ = nesterov.step(network, b, rows[0][1], cond)
+    assert torch.equal(a, nesterov.finish(b))
+    b, _ = nesterov.step(network, b, rows[1][1], cond)
+    ahead, _ = plain.step(network, a + 0.5 * (a - noise), rows[1][0], cond)
+    assert torch.allclose(nesterov.finish(b), ahead)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import torch
 
 from bridle.policies import (
     Difference,
+    EnergyConfig,
     FlowConfig,
     MLPConfig,
     Normalizer,
@@ -155,6 +156,18 @@ def test_a_difference_outside_its_observation_is_refused():
 def test_flow_steps_must_be_positive():
     with pytest.raises(PolicyError, match="n_steps"):
         FlowConfig(0)
+
+
+@pytest.mark.parametrize(("tolerance", "taken"), [(0.0, 5), (1e-9, 5), (1e9, 1)])
+def test_a_walk_ends_after_a_step_that_moves_nothing_by_more_than_the_tolerance(tolerance, taken):
+    policy = make_policy(generator=EnergyConfig(n_steps=5, tolerance=tolerance))
+    batch = make_batch(policy, 3)
+    policy.fit(batch)
+    cond, offset, scale = policy.encode(batch)
+    noise = torch.randn(3, 16, 7)
+    chunks = [chunk for chunk, _ in policy.walk(cond, noise)]
+    assert len(chunks) == taken
+    assert torch.equal(policy.sample(batch, noise), offset + scale * chunks[-1])
 
 
 def past_policy(past=True, n_obs_steps=3):

@@ -107,6 +107,17 @@ def test_a_folder_with_another_run_is_not_touched(data, tmp_path):
     assert same(before, weights(tmp_path / "run"))
 
 
+def test_a_run_from_before_a_setting_was_there_can_be_continued(data, tmp_path):
+    train(config(data, tmp_path / "run"))
+    path = tmp_path / "run" / runs.CONFIG
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if line.strip() != "draws: 1"))
+    assert "draws" not in runs.read_config(tmp_path / "run").train
+    train(config(data, tmp_path / "run"))
+    with pytest.raises(TrainingError, match=r"other settings \(draws 1 -> 2\)"):
+        train(config(data, tmp_path / "run", draws=2))
+
+
 def test_a_folder_with_something_else_is_not_touched(data, tmp_path):
     (tmp_path / "precious").write_text("data")
     with pytest.raises(TrainingError, match="is not a training run"):

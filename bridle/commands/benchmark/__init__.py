@@ -12,6 +12,7 @@ ACTIONS = {
     "sim": "steps and pictures per second, beside the same physics in bare C",
     "data": "windows of demonstrations per second, beside bare numpy",
     "train": "training steps per second, beside a bare loop of PyTorch",
+    "latency": "milliseconds to a chunk, beside bare ONNX Runtime, PyTorch and the processor",
 }
 """Action -> what it does; each lives in `bridle.commands.benchmark.<action>`."""
 
