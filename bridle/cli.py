@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, is_dataclass
 from importlib import import_module
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ COMMANDS = {
     "data": "look at demonstration sets, check them and change them",
     "train": "train a policy on a demonstration set",
     "sweep": "train seeds and settings side by side and compare them",
+    "import": "make a run of a policy that was trained elsewhere: LeRobot",
     "evaluate": "count a policy's successes in simulation",
     "compare": "set training runs side by side: a table and a picture",
     "export": "turn a trained policy into a bundle for the robot",
@@ -75,7 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("KMP_BLOCKTIME", "0")
     try:
-        command: Callable[[list[str]], int | None] = import_module(f"bridle.commands.{name}").main
+        # A word of the language cannot be the name of a module.
+        module = f"{name}_" if iskeyword(name) else name
+        command: Callable[[list[str]], int | None] = import_module(f"bridle.commands.{module}").main
         return command(rest) or 0
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.startswith("bridle"):

@@ -15,6 +15,7 @@ class Origin:
     task: str
     dataset_digest: str
     episodes: int
+    """Of the demonstrations; none if the policy was trained elsewhere and imported."""
     demonstrated_steps: int
     control_rate: float
     """Of the demonstrations and of the policy [Hz]."""
@@ -51,15 +52,13 @@ def card(origin: Origin, robot: RobotDescription, score: Score | None) -> str:
     """
     versions = ", ".join(f"{name} {version}" for name, version in sorted(origin.versions.items()))
     said = "\n".join(f"- {text}" for text in origin.instructions) or "- none"
+    trained = f"{origin.training_steps} steps of training" if origin.episodes else "imported"
     return f"""# {origin.task} on {robot.name}
 
 ## Where it comes from
 
-- Trained on: {origin.episodes} episodes, {origin.demonstrated_steps} steps at \
-{origin.control_rate:g} Hz, of {origin.task} on {robot.name}
-- Digest of the data: {origin.dataset_digest}
-- Policy: {origin.generator} of {origin.n_steps} steps, network {origin.network}, \
-{origin.training_steps} steps of training
+{_data(origin, robot)}
+- Policy: {origin.generator} of {origin.n_steps} steps, network {origin.network}, {trained}
 - Observes: {", ".join(origin.observes)}
 - Made with: {versions}
 
@@ -87,6 +86,19 @@ same kinds of objects, in the same range of places, seen in the same way. Instru
 - **Without the guard**, or with limits wider than those above.
 - **Anything where a failure does harm.** It fails sometimes, see above.
 """
+
+
+def _data(origin: Origin, robot: RobotDescription) -> str:
+    what = f"{origin.control_rate:g} Hz, of {origin.task} on {robot.name}"
+    if not origin.episodes:
+        return (
+            f"- Trained elsewhere, on data of which nothing is known here; said to be at {what}\n"
+            f"- Digest of the imported weights: {origin.dataset_digest}"
+        )
+    return (
+        f"- Trained on: {origin.episodes} episodes, {origin.demonstrated_steps} steps at {what}\n"
+        f"- Digest of the data: {origin.dataset_digest}"
+    )
 
 
 def _score(score: Score | None) -> str:

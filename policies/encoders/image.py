@@ -13,6 +13,7 @@ from bridle.policies.encoders.pictures import centre_crop, jitter, random_crop
 from bridle.policies.encoders.resnet import CHANNELS_PER_GROUP, ResNet18
 from bridle.policies.encoders.vit import VisionTransformer
 from bridle.policies.exceptions import PolicyError
+from bridle.policies.normalizer import Normalizer
 
 Backbone = Literal["resnet", "vit"]
 BACKBONES: dict[str, type[ResNet18] | type[VisionTransformer]] = {
@@ -39,8 +40,15 @@ class ImageEncoderConfig:
     """Numbers of one picture."""
     crop: float = 0.9
     """Share of each edge that is seen: anywhere in training, in the middle otherwise."""
+    crop_size: tuple[int, int] | None = None
+    """Height and width that are seen instead of such a share [px]."""
     jitter: float = 0.2
     """By which share brightness, contrast and saturation vary in training."""
+    normalise: bool = False
+    """Whether colours are brought to the mean and spread of the data, by camera and colour, instead
+    of to -1 to 1."""
+    rectify: bool = False
+    """Whether features below zero become zero, as in the encoder of LeRobot."""
 
     def __post_init__(self) -> None:
         check_n_obs_steps(self.n_obs_steps)
@@ -56,6 +64,14 @@ class ImageEncoderConfig:
             raise PolicyError(f"features must be at least 1, got {self.features}")
         if not 0 < self.crop <= 1:
             raise PolicyError(f"crop must lie in (0, 1], got {self.crop}")
+        if self.crop_size is not None and not all(
+            1 <= seen <= edge
+            for size in self.cameras.values()
+            for seen, edge in zip(self.crop_size, size, strict=True)
+        ):
+            raise PolicyError(
+                f"crop_size must lie within {dict(self.cameras)}, got {self.crop_size}"
+            )
         if not 0 <= self.jitter < 1:
             raise PolicyError(f"jitter must lie in [0, 1), got {self.jitter}")
         if self.shared and len(set(self.cameras.values())) > 1:
@@ -65,11 +81,14 @@ class ImageEncoderConfig:
     def inputs(self) -> Mapping[str, Input]:
         """The pictures, rows from the top, RGB."""
         return {
-            key: Input((*size, 3), torch.uint8, fitted=False) for key, size in self.cameras.items()
+            key: Input((*size, 3), torch.uint8, fitted=self.normalise)
+            for key, size in self.cameras.items()
         }
 
     def cropped(self, camera: str) -> tuple[int, int]:
         """Height and width of what is seen of a camera's pictures [px]."""
+        if self.crop_size is not None:
+            return self.crop_size
         height, width = self.cameras[camera]
         return max(1, round(self.crop * height)), max(1, round(self.crop * width))
 
@@ -91,8 +110,19 @@ class ImageEncoder(Encoder):
             made(config.cropped(name), config.width, config.features)
             for name in (names[:1] if config.shared else names)
         )
+        self.normalizer = Normalizer(dict.fromkeys(names, 3)) if config.normalise else None
         self.frame_size = len(names) * config.features
         self.output_size = config.n_obs_steps * self.frame_size
+
+    def fit(self, observations: Mapping[str, Tensor]) -> None:
+        """Take the statistics of colours that are normalised, from pictures (rows, H, W, 3).
+
+        One pixel in sixteen is enough, and spares the memory of the others.
+        """
+        if self.normalizer is not None:
+            for camera in self.config.cameras:
+                pixels = observations[camera][:, ::4, ::4]
+                self.normalizer.fit(camera, pixels.float() / 255)
 
     def augment(
         self, observation: Mapping[str, Tensor], random: torch.Generator | None
@@ -108,11 +138,15 @@ class ImageEncoder(Encoder):
         return {**observation, **varied}
 
     def _seen(self, camera: str, observation: Mapping[str, Tensor]) -> Tensor:
-        """Pictures as a backbone takes them (B * To, 3, h, w), -1 to 1."""
+        """Pictures as a backbone takes them (B * To, 3, h, w), -1 to 1 or normalised."""
         pictures, size = observation[camera], self.config.cropped(camera)
         if pictures.shape[2:4] != size:
             pictures = centre_crop(pictures, *size)
-        return pictures.flatten(0, 1).permute(0, 3, 1, 2).float() / 127.5 - 1
+        pictures = pictures.flatten(0, 1)
+        if self.normalizer is not None:
+            colours = self.normalizer.normalize(camera, pictures.float() / 255)
+            return colours.permute(0, 3, 1, 2)
+        return pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
 
     def frames(self, observation: Mapping[str, Tensor]) -> Float[Tensor, "batch steps features"]:
         """Encode pictures (B, T, H, W, 3) of every camera, whole or cropped, for any T."""
@@ -121,7 +155,8 @@ class ImageEncoder(Encoder):
             for i, camera in enumerate(self.config.cameras)
         ]
         steps = observation[next(iter(self.config.cameras))].shape[1]
-        return torch.cat(encoded, dim=-1).view(-1, steps, self.frame_size)
+        features = torch.cat(encoded, dim=-1).view(-1, steps, self.frame_size)
+        return features.relu() if self.config.rectify else features
 
     def forward(self, observation: Mapping[str, Tensor]) -> Float[Tensor, "batch cond"]:
         """Encode a history; pictures that `augment` cropped are taken as they are."""

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bridle.policies.exceptions import PolicyError
-from bridle.policies.networks.time import TimeEmbedding
+from bridle.policies.networks.time import SPAN, TimeEmbedding
 
 Activation = Literal["silu", "mish"]
 
@@ -32,6 +32,11 @@ class UNetConfig:
     """Channels of the embedding of the times (even)."""
     activation: Activation = "silu"
     """`silu` is as good as the published `mish` and faster in ONNX Runtime."""
+    time_activation: Activation = "silu"
+    """The same in the embedding of the times."""
+    time_span: tuple[float, float] = SPAN
+    """First and last frequency of that embedding, times being 0 to 1 [rad]. The published one goes
+    by steps of the schedule, from 1 rad a step down: (T, T / 10000) with T training steps."""
 
     def __post_init__(self) -> None:
         if not self.channels or any(c < 1 or c % self.groups for c in self.channels):
@@ -40,12 +45,13 @@ class UNetConfig:
             )
         if self.kernel < 1 or self.kernel % 2 == 0:
             raise PolicyError(f"kernel must be odd, got {self.kernel}")
-        if self.activation not in get_args(Activation):
-            raise PolicyError(f"activation must be silu or mish, got {self.activation!r}")
+        for name in ("activation", "time_activation"):
+            if getattr(self, name) not in get_args(Activation):
+                raise PolicyError(f"{name} must be silu or mish, got {getattr(self, name)!r}")
 
 
-def _activation(config: UNetConfig) -> nn.Module:
-    return nn.SiLU() if config.activation == "silu" else nn.Mish()
+def _activation(name: Activation) -> nn.Module:
+    return nn.SiLU() if name == "silu" else nn.Mish()
 
 
 class _ConvBlock(nn.Sequential):
@@ -55,7 +61,7 @@ class _ConvBlock(nn.Sequential):
         super().__init__(
             nn.Conv1d(inputs, outputs, config.kernel, padding=config.kernel // 2),
             nn.GroupNorm(config.groups, outputs),
-            _activation(config),
+            _activation(config.activation),
         )
 
 
@@ -65,7 +71,7 @@ class _FiLMBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, cond_size: int, config: UNetConfig) -> None:
         super().__init__()
         self.first = _ConvBlock(inputs, outputs, config)
-        self.film = nn.Sequential(_activation(config), nn.Linear(cond_size, 2 * outputs))
+        self.film = nn.Sequential(_activation(config.activation), nn.Linear(cond_size, 2 * outputs))
         self.second = _ConvBlock(outputs, outputs, config)
         self.shortcut = nn.Conv1d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
@@ -111,7 +117,9 @@ class UNet1D(nn.Module):
                 f"a U-Net of {len(config.channels)} levels needs a horizon that is a multiple of "
                 f"{2**halvings}, got {horizon}"
             )
-        self.time = TimeEmbedding(n_times, config.time_channels)
+        self.time = TimeEmbedding(
+            n_times, config.time_channels, config.time_span, _activation(config.time_activation)
+        )
         size = config.time_channels + cond_size
         widths = [action_size, *config.channels]
         self.down = nn.ModuleList()

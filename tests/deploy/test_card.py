@@ -49,3 +49,10 @@ def test_it_says_what_it_must_not_be_used_for_with_every_joint_and_limit():
 
 def test_a_task_without_instructions_has_none():
     assert "- none" in card(replace(ORIGIN, instructions=()), ROBOT, SCORE)
+
+
+def test_of_an_imported_policy_it_says_that_its_data_are_not_known():
+    text = card(replace(ORIGIN, episodes=0, demonstrated_steps=0, training_steps=0), ROBOT, SCORE)
+    assert "Trained elsewhere, on data of which nothing is known here" in text
+    assert "0 episodes" not in text
+    assert "0 steps of training" not in text

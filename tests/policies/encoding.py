@@ -47,6 +47,7 @@ def every_kind(steps: int) -> dict[str, EncoderConfig]:
         "objects": ObjectEncoderConfig((CUBES, *BINS), 19, text(steps)),
         "resnet": images(steps),
         "resnet, shared": images(steps, shared=True),
+        "resnet, normalised": images(steps, normalise=True, rectify=True, crop_size=(40, 44)),
         "vit": images(steps, backbone="vit"),
         "point cloud": PointCloudEncoderConfig(20, 6, steps),
         "point cloud, no colours": PointCloudEncoderConfig(20, 6, steps, colours=False),

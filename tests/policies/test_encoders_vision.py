@@ -86,6 +86,48 @@ def test_pictures_are_seen_by_their_middle_in_evaluation(backbone):
     assert not torch.allclose(encoder(observation), encoder(edge), atol=1e-4)
 
 
+def test_a_crop_may_be_given_in_pixels():
+    config = images(crop_size=(40, 44))
+    assert config.cropped("camera_front") == (40, 44)
+    varied = ImageEncoder(config).augment(observe(config, 2), seeded())
+    assert varied["camera_wrist"].shape == (2, 1, 40, 44, 3)
+
+
+def test_colours_may_be_normalised_by_those_of_each_camera():
+    torch.manual_seed(0)
+    plain, normalising = ImageEncoder(images()).eval(), ImageEncoder(images(normalise=True)).eval()
+    normalising.load_state_dict(plain.state_dict(), strict=False)
+    observation = observe(plain.config, 3)
+    for camera in plain.config.cameras:
+        # 0 to 1 around a half, half as wide: what is -1 to 1.
+        normalising.normalizer.mean(camera).fill_(0.5)
+        normalising.normalizer.std(camera).fill_(0.5)
+    assert torch.allclose(plain(observation), normalising(observation), atol=1e-5)
+    normalising.normalizer.mean("camera_wrist").copy_(torch.tensor([0.1, 0.5, 0.9]))
+    own, other = plain(observation).chunk(2, dim=1), normalising(observation).chunk(2, dim=1)
+    assert torch.allclose(own[0], other[0], atol=1e-5)
+    assert not torch.allclose(own[1], other[1], atol=1e-3)
+
+
+def test_statistics_of_colours_are_those_of_the_pictures():
+    encoder = ImageEncoder(images(normalise=True))
+    flat = torch.zeros(4, 48, 56, 3, dtype=torch.uint8)
+    flat[2:] = torch.tensor([255, 51, 0], dtype=torch.uint8)
+    encoder.fit({"camera_front": flat, "camera_wrist": flat})
+    assert torch.allclose(encoder.normalizer.mean("camera_wrist"), torch.tensor([0.5, 0.1, 0.0]))
+    # What never changes is not blown up.
+    assert torch.allclose(encoder.normalizer.std("camera_wrist"), torch.tensor([0.5, 0.1, 0.01]))
+
+
+def test_features_below_zero_may_become_zero():
+    torch.manual_seed(0)
+    plain, rectifying = ImageEncoder(images()), ImageEncoder(images(rectify=True))
+    rectifying.load_state_dict(plain.state_dict())
+    observation = observe(plain.config, 3)
+    assert plain(observation).min() < 0
+    assert torch.equal(rectifying(observation), plain(observation).relu())
+
+
 def test_cameras_have_their_own_weights_unless_shared():
     own, shared = ImageEncoder(images()), ImageEncoder(images(shared=True))
     size = {e: sum(w.numel() for w in e.parameters()) for e in (own, shared)}
@@ -136,6 +178,7 @@ def test_an_embedding_is_what_the_frozen_encoder_sees():
     ("wrong", "what"),
     [
         (lambda: images(crop=0.0), "crop must lie"),
+        (lambda: images(crop_size=(49, 40)), "crop_size must lie within"),
         (lambda: images(jitter=1.0), "jitter must lie"),
         (lambda: images(width=20), "multiple of 16"),
         (lambda: images(backbone="cnn"), "backbone must be one of resnet, vit"),
