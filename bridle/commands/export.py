@@ -26,6 +26,9 @@ from bridle.training.observations import some_observations
 from bridle.training.observer import Observer
 from bridle.training.outcomes import EVALUATION
 
+REAL = 64
+"""Observations of the demonstrations that an export is checked on."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -66,10 +69,6 @@ def origin_of(config: runs.RunConfig, policy: Policy, versions: dict[str, str]) 
         training_steps=config.train["steps"],
         versions=versions,
     )
-
-
-REAL = 64
-"""Observations of the demonstrations that an export is checked on."""
 
 
 def real_observations(config: runs.RunConfig) -> dict[str, NDArray[Any]]:
