@@ -150,7 +150,7 @@ def _bare_steps(policy: Policy, batch: int, device: torch.device) -> Iterator[No
     weights = [weight for part in parts for weight in part.parameters()]
     optimizer = torch.optim.AdamW(weights, lr=1e-4)
     chunk = torch.randn(batch, policy.config.horizon, policy.config.action_size, device=device)
-    cond = torch.randn(batch, policy.encoder.output_size, device=device)
+    cond = torch.randn(batch, policy.cond_size, device=device)
     while True:
         loss = generator.loss(network, chunk, cond).mean()
         optimizer.zero_grad()

@@ -1,7 +1,9 @@
 """The two graphs of a policy as ONNX: its encoder, and one step of its generator.
 
-Both take any batch. A step of an energy holds the gradient: it is first traced into its operations,
-the backward ones among them, because the exporter does not follow `autograd.grad` by itself.
+Both take any batch. A step is made of two parts, of which the first does not need the chunk: what
+the network is told, and the step itself. A step of an energy holds the gradient: it is first traced
+into its operations, the backward ones among them, because the exporter does not follow
+`autograd.grad` by itself.
 """
 
 import io
@@ -14,6 +16,7 @@ from typing import Any
 
 import onnx
 import torch
+from onnx import helper
 from torch import Tensor, nn
 from torch._decomp import get_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -23,6 +26,8 @@ from bridle.policies import Energy, Policy
 
 OPSET = 20
 MAX_BATCH = 4096
+TOLD, STEP = "told/", "step/"
+"""Begin the names of the two parts of a step: what does not need the chunk, and the rest."""
 _aten = torch.ops.aten
 
 
@@ -35,13 +40,33 @@ class _Encoder(nn.Module):
         return self.policy.encode(dict(zip(self.keys, observations, strict=True)))
 
 
-class _Step(nn.Module):
+class _Told(nn.Module):
+    """What the network is told in the calls of a step, one call after the other."""
+
     def __init__(self, policy: Policy) -> None:
         super().__init__()
         self.policy = policy
 
-    def forward(self, x: Tensor, row: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
-        return self.policy.step(x, row, cond)
+    def forward(self, rows: Tensor, cond: Tensor) -> Tensor:
+        calls = self.policy.generator.times(rows).unbind(dim=1)
+        return torch.cat([self.policy.network.modulate(each, cond) for each in calls], dim=-1)
+
+
+class _Step(nn.Module):
+    """A step whose network has been told everything but the chunk."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        self.policy = policy
+        self.calls = policy.generator.times(policy.generator.table()).shape[-2]
+
+    def forward(self, x: Tensor, row: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor]:
+        told = iter(modulation.chunk(self.calls, dim=-1))
+
+        def network(x: Tensor, times: Tensor, cond: Tensor) -> Tensor:
+            return self.policy.network.predict(x, next(told))
+
+        return self.policy.generator.step(network, x, row, modulation)
 
 
 def encoder_graph(policy: Policy, observation: Mapping[str, Tensor]) -> onnx.ModelProto:
@@ -63,8 +88,10 @@ def encoder_graph(policy: Policy, observation: Mapping[str, Tensor]) -> onnx.Mod
     )
 
 
-def step_graph(policy: Policy, noise: Tensor, cond: Tensor) -> onnx.ModelProto:
-    """`x`, `row`, `cond` -> `next`, `score`.
+def step_parts(
+    policy: Policy, noise: Tensor, cond: Tensor
+) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    """The two parts of a step, see `step_modules`.
 
     Args:
         policy: in evaluation mode.
@@ -74,26 +101,72 @@ def step_graph(policy: Policy, noise: Tensor, cond: Tensor) -> onnx.ModelProto:
     Raises:
         ExportError: something in the network has no counterpart in ONNX.
     """
-    step, example = step_module(policy, noise, cond)
-    return _export(step, example, ("x", "row", "cond"), ("next", "score"), (True, False, True))
+    (told, rows), (step, example) = step_modules(policy, noise, cond)
+    first = _export(told, rows, ("rows", "cond"), ("modulation",), (True, True))
+    second = _export(
+        step, example, ("x", "row", "modulation"), ("next", "score"), (True, False, True)
+    )
+    return first, second
 
 
-def step_module(
+def step_modules(
     policy: Policy, noise: Tensor, cond: Tensor
-) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """One step without calls of `autograd`, and arguments for it: `step_graph` before ONNX."""
-    example = (policy.generator.start(noise), policy.generator.table()[0], cond)
+) -> tuple[tuple[nn.Module, tuple[Tensor, ...]], tuple[nn.Module, tuple[Tensor, ...]]]:
+    """The two parts of a step before ONNX, each with arguments for it.
+
+    The first takes `rows` (B, columns) and `cond` and gives `modulation` (B, M). The second takes
+    `x`, `row` and `modulation`; it is without calls of `autograd`.
+    """
+    row = policy.generator.table()[0]
+    told = _Told(policy)
+    rows = (row.repeat(len(cond), 1), cond)
+    step: nn.Module = _Step(policy)
+    example = (policy.generator.start(noise), row, told(*rows).detach())
     if isinstance(policy.generator, Energy):
-        return _traced(policy, example), example
-    return _Step(policy), example
+        step = _traced(policy, example)
+    return (told, rows), (step, example)
+
+
+def step_graph(told: onnx.ModelProto, step: onnx.ModelProto) -> onnx.ModelProto:
+    """Both parts together: `x`, `row`, `cond` -> `next`, `score`."""
+    told = onnx.compose.add_prefix(told, TOLD, rename_inputs=False)
+    step = onnx.compose.add_prefix(step, STEP, rename_inputs=False, rename_outputs=False)
+    x, row, _ = step.graph.input
+    graph = helper.make_graph(
+        [
+            helper.make_node("Shape", ["x"], ["n"], start=0, end=1),
+            helper.make_node("Concat", ["n", "one"], ["column"], axis=0),
+            # The same row for all.
+            helper.make_node("Expand", ["row", "column"], ["rows"]),
+            *told.graph.node,
+            same(TOLD + "modulation", "modulation"),
+            *step.graph.node,
+        ],
+        "step",
+        [x, row, told.graph.input[1]],
+        step.graph.output,
+        initializer=[*told.graph.initializer, *step.graph.initializer, integers("one", [1])],
+        value_info=[*told.graph.value_info, *step.graph.value_info],
+    )
+    model = helper.make_model(graph, opset_imports=step.opset_import, producer_name="bridle")
+    model.ir_version = step.ir_version
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def same(before: str, after: str) -> onnx.NodeProto:
+    """Another name for a value."""
+    return helper.make_node("Identity", [before], [after])
+
+
+def integers(name: str, values: list[int]) -> onnx.TensorProto:
+    """A constant vector."""
+    return helper.make_tensor(name, onnx.TensorProto.INT64, [len(values)], values)
 
 
 def _traced(policy: Policy, example: tuple[Tensor, ...]) -> nn.Module:
     """A step with its gradient as operations of its own."""
-    fixed = deepcopy(policy).requires_grad_(False)
-
-    def step(x: Tensor, row: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
-        return fixed.step(x, row, cond)
+    step = _Step(deepcopy(policy).requires_grad_(False))
 
     decompositions: dict[Any, Any] = dict(
         get_decompositions(

@@ -71,8 +71,8 @@ SHAPE_INPUTS: dict[str, tuple[int, ...]] = _AXES | {
     "Unsqueeze": (1,),
 }
 """Operator -> its inputs whose numbers, not only their shapes, decide the shape of its output."""
-_UNBOUNDED = {"Slice", "Squeeze", "Unsqueeze", *_AXES}
-"""Their constants are axes, or ends that mean "as far as it goes": nothing grows by them."""
+_UNBOUNDED = {"Slice", "Split", "Squeeze", "Unsqueeze", *_AXES}
+"""Their constants are axes, ends that mean "as far as it goes", or parts: nothing grows by them."""
 _STILL_ROWS = {"Cast", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Unsqueeze"}
 _TYPES_OF_ATTRIBUTES = {
     1: "float",

@@ -56,6 +56,10 @@ class Generator(Protocol):
         """One row of coefficients per step."""
         ...
 
+    def times(self, rows: Float[Tensor, "*rows columns"]) -> Float[Tensor, "*rows calls times"]:
+        """What the network is told in each of its calls of a step, in their order."""
+        ...
+
     def start(
         self, noise: Float[Tensor, "batch horizon action"]
     ) -> Float[Tensor, "batch state action"]:

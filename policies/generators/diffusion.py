@@ -209,6 +209,10 @@ class Diffusion(Generator):
                 b, c = b + slope, -slope
             yield self._row(t, p, q, a=sigmas[i + 1] / sigmas[i], b=b, c=c, clip=self._clip)
 
+    def times(self, rows: Float[Tensor, "*rows columns"]) -> Float[Tensor, "*rows calls times"]:
+        """The step of the schedule, as a share of its length."""
+        return rows[..., None, :1]
+
     def step(
         self,
         network: Network,
@@ -217,9 +221,9 @@ class Diffusion(Generator):
         cond: Float[Tensor, "batch cond"],
     ) -> tuple[Float[Tensor, "batch state action"], Float[Tensor, " batch"]]:
         """One denoising step; the score is the mean square of x - x0, in normalised units."""
-        time, p, q, clip, a, b, c, f, _ = row.unbind()
+        _, p, q, clip, a, b, c, f, _ = row.unbind()
         noisy, earlier = x.chunk(2, dim=1) if self.memory else (x, None)
-        output = network(noisy, time.expand(x.shape[0], 1), cond)
+        output = network(noisy, self.times(row).expand(x.shape[0], -1), cond)
         clean = torch.minimum(torch.maximum(p * noisy + q * output, -clip), clip)
         result = a * noisy + b * clean + f * output
         if earlier is not None:

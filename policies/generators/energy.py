@@ -231,10 +231,14 @@ class Energy(nn.Module, Generator):
             raise PolicyError(f"a descent needs at least 1 step, got {steps}")
         k = torch.arange(steps)
         # Before the first step there was none to go on with.
-        rows = torch.stack([torch.ones(steps), torch.ones(steps), self.config.momentum * (k > 0)])
+        rows = torch.stack([torch.ones(steps), torch.zeros(steps), self.config.momentum * (k > 0)])
         if self.timed:
             rows[:2] = torch.stack([1 / (steps - k), k / steps])
         return rows.T.contiguous()
+
+    def times(self, rows: Float[Tensor, "*rows columns"]) -> Float[Tensor, "*rows calls times"]:
+        """How far the way from noise to action is; zero if the network is not told."""
+        return rows[..., None, 1:2]
 
     def step(
         self,
@@ -244,9 +248,9 @@ class Energy(nn.Module, Generator):
         cond: Float[Tensor, "batch cond"],
     ) -> tuple[Float[Tensor, "batch state action"], Float[Tensor, " batch"]]:
         """One step down; the score is the energy there, before it."""
-        share, t, momentum = row.unbind()
+        share, _, momentum = row.unbind()
         now, before = x.chunk(2, dim=1) if self.memory else (x, x)
         ahead = now + momentum * (now - before)
-        slope, energy = self._slope(network, ahead, cond, t, create_graph=False)
+        slope, energy = self._slope(network, ahead, cond, self.times(row), create_graph=False)
         result = (ahead - share * self.alpha * slope).detach()
         return (torch.cat([result, now], dim=1) if self.memory else result), energy.detach()

@@ -148,6 +148,12 @@ class Flow(Generator):
         time = torch.arange(steps, dtype=torch.float32) / steps
         return torch.stack([time, torch.full_like(time, 1 / steps)], dim=1)
 
+    def times(self, rows: Float[Tensor, "*rows columns"]) -> Float[Tensor, "*rows calls times"]:
+        """Where the step begins; with `midpoint` its middle as well."""
+        time, dt = rows[..., None, :1], rows[..., None, 1:]
+        midpoint = self.config.solver == "midpoint"
+        return torch.cat([time, time + 0.5 * dt], dim=-2) if midpoint else time
+
     def step(
         self,
         network: Network,
@@ -156,13 +162,12 @@ class Flow(Generator):
         cond: Float[Tensor, "batch cond"],
     ) -> tuple[Float[Tensor, "batch horizon action"], Float[Tensor, " batch"]]:
         """One step; the score is the mean squared velocity, in normalised units."""
-        time, dt = row[0], row[1]
-        velocity = self._velocity(network(x, time.expand(x.shape[0], 1), cond), x, time)
+        (time, *half), dt = self.times(row), row[1]
+        velocity = self._velocity(network(x, time.expand(x.shape[0], -1), cond), x, row[0])
         score = velocity.square().mean(dim=(1, 2))
-        if self.config.solver == "midpoint":
-            x_half, t_half = x + 0.5 * dt * velocity, time + 0.5 * dt
-            prediction = network(x_half, t_half.expand(x.shape[0], 1), cond)
-            velocity = self._velocity(prediction, x_half, t_half)
+        for t in half:
+            middle = x + 0.5 * dt * velocity
+            velocity = self._velocity(network(middle, t.expand(x.shape[0], -1), cond), middle, t)
         return x + dt * velocity, score
 
 
@@ -210,9 +215,9 @@ class Shortcut(Flow):
             target[:n_twice] = self._two_steps(
                 network, x[:n_twice], time[:n_twice], 0.5 * length[:n_twice], cond[:n_twice]
             )
-        return self._error(network(x, self._times(time, length), cond), x, t, target)
+        return self._error(network(x, self._told(time, length), cond), x, t, target)
 
-    def _times(self, time: Tensor, length: Tensor) -> Float[Tensor, "batch 2"]:
+    def _told(self, time: Tensor, length: Tensor) -> Float[Tensor, "*batch 2"]:
         """What the network is told; steps of the finest grid are those of the flow, d = 0."""
         finest = length < 1.5 / self.config.finest
         return torch.stack([time, torch.where(finest, torch.zeros_like(length), length)], dim=-1)
@@ -223,9 +228,9 @@ class Shortcut(Flow):
     ) -> Tensor:
         """Mean velocity of two steps of `half`."""
         t, d = time[:, None, None], half[:, None, None]
-        first = self._velocity(network(x, self._times(time, half), cond), x, t)
+        first = self._velocity(network(x, self._told(time, half), cond), x, t)
         x = x + d * first
-        second = self._velocity(network(x, self._times(time + half, half), cond), x, t + d)
+        second = self._velocity(network(x, self._told(time + half, half), cond), x, t + d)
         return 0.5 * (first + second)
 
     def table(self, n_steps: int | None = None) -> Float[Tensor, "steps columns"]:
@@ -242,14 +247,6 @@ class Shortcut(Flow):
             )
         return super().table(steps)
 
-    def step(
-        self,
-        network: Network,
-        x: Float[Tensor, "batch horizon action"],
-        row: Float[Tensor, " columns"],
-        cond: Float[Tensor, "batch cond"],
-    ) -> tuple[Float[Tensor, "batch horizon action"], Float[Tensor, " batch"]]:
-        """One step of the length the row says; the score is the mean squared velocity."""
-        prediction = network(x, self._times(row[0], row[1]).expand(x.shape[0], 2), cond)
-        velocity = self._velocity(prediction, x, row[0])
-        return x + row[1] * velocity, velocity.square().mean(dim=(1, 2))
+    def times(self, rows: Float[Tensor, "*rows columns"]) -> Float[Tensor, "*rows calls times"]:
+        """Where the step begins, and how long it is."""
+        return self._told(rows[..., 0], rows[..., 1])[..., None, :]

@@ -25,8 +25,9 @@ class Regression(Generator):
         """Keep the settings."""
         self.config = config
 
-    def _predict(self, network: Network, like: Tensor, cond: Tensor) -> Tensor:
-        return network(torch.zeros_like(like), like.new_zeros(like.shape[0], 1), cond)
+    def _predict(self, network: Network, like: Tensor, row: Tensor, cond: Tensor) -> Tensor:
+        times = self.times(row).expand(like.shape[0], -1)
+        return network(torch.zeros_like(like), times, cond)
 
     def loss(
         self,
@@ -36,7 +37,7 @@ class Regression(Generator):
         random: torch.Generator | None = None,
     ) -> Float[Tensor, "batch horizon action"]:
         """Squared error of each entry."""
-        return (self._predict(network, chunk, cond) - chunk).square()
+        return (self._predict(network, chunk, chunk.new_zeros(1), cond) - chunk).square()
 
     def table(self, n_steps: int | None = None) -> Float[Tensor, "steps columns"]:
         """One row.
@@ -48,6 +49,10 @@ class Regression(Generator):
             raise PolicyError(f"a regression takes 1 step, got {n_steps}")
         return torch.zeros(1, 1)
 
+    def times(self, rows: Float[Tensor, "*rows columns"]) -> Float[Tensor, "*rows calls times"]:
+        """Always zero, as the table is."""
+        return rows[..., None, :]
+
     def step(
         self,
         network: Network,
@@ -56,5 +61,5 @@ class Regression(Generator):
         cond: Float[Tensor, "batch cond"],
     ) -> tuple[Float[Tensor, "batch horizon action"], Float[Tensor, " batch"]]:
         """The prediction; the score is its mean square."""
-        prediction = self._predict(network, x, cond)
+        prediction = self._predict(network, x, row, cond)
         return prediction, prediction.square().mean(dim=(1, 2))

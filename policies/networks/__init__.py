@@ -5,14 +5,14 @@ Adding one is a file here and a line in `NETWORKS`.
 
 from typing import Any, TypeAlias
 
-from torch import nn
-
+from bridle.policies.networks.base import ConditionalNetwork
 from bridle.policies.networks.mlp import MLPConfig, ResidualMLP
 from bridle.policies.networks.transformer import Transformer, TransformerConfig
 from bridle.policies.networks.unet import UNet1D, UNetConfig
 
 __all__ = [
     "NETWORKS",
+    "ConditionalNetwork",
     "MLPConfig",
     "NetworkConfig",
     "ResidualMLP",
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 NetworkConfig: TypeAlias = MLPConfig | UNetConfig | TransformerConfig
-NETWORKS: dict[str, tuple[type[Any], type[nn.Module]]] = {
+NETWORKS: dict[str, tuple[type[Any], type[ConditionalNetwork]]] = {
     "mlp": (MLPConfig, ResidualMLP),
     "unet": (UNetConfig, UNet1D),
     "transformer": (TransformerConfig, Transformer),
@@ -34,7 +34,7 @@ NETWORKS: dict[str, tuple[type[Any], type[nn.Module]]] = {
 
 def build_network(
     config: NetworkConfig, *, horizon: int, action_size: int, cond_size: int, n_times: int
-) -> nn.Module:
+) -> ConditionalNetwork:
     """The network of some settings, for chunks (B, horizon, action_size)."""
     made = next(made for kind, made in NETWORKS.values() if kind is type(config))
     return made(horizon, action_size, cond_size, n_times, config)

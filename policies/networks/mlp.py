@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from bridle.policies.exceptions import PolicyError
+from bridle.policies.networks.base import ConditionalNetwork
 from bridle.policies.networks.time import SinusoidalEmbedding
 
 
@@ -44,8 +46,12 @@ class ResidualBlock(nn.Module):
         return x + change
 
 
-class ResidualMLP(nn.Module):
-    """Residual MLP on the chunk, its times and the condition, joined into one vector."""
+class ResidualMLP(ConditionalNetwork):
+    """Residual MLP on the chunk, its times and the condition, joined into one vector.
+
+    The first layer is linear in each of the three: what times and condition add to it does not
+    depend on the chunk.
+    """
 
     def __init__(
         self, horizon: int, action_size: int, cond_size: int, n_times: int, config: MLPConfig
@@ -54,21 +60,24 @@ class ResidualMLP(nn.Module):
         super().__init__()
         self.horizon, self.action_size = horizon, action_size
         self.time = SinusoidalEmbedding(config.time_channels)
-        chunk = horizon * action_size
+        self.chunk_size = chunk = horizon * action_size
         self.input = nn.Linear(chunk + n_times * config.time_channels + cond_size, config.width)
         self.blocks = nn.Sequential(*(ResidualBlock(config.width) for _ in range(config.blocks)))
         self.output = nn.Sequential(
             nn.LayerNorm(config.width), nn.SiLU(), nn.Linear(config.width, chunk)
         )
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch horizon action"],
-        times: Float[Tensor, "batch times"],
-        cond: Float[Tensor, "batch cond"],
+    def modulate(
+        self, times: Float[Tensor, "batch times"], cond: Float[Tensor, "batch cond"]
+    ) -> Float[Tensor, "batch width"]:
+        """What times and condition add to the first layer."""
+        told = torch.cat([self.time(times), cond], dim=-1)
+        return functional.linear(told, self.input.weight[:, self.chunk_size :], self.input.bias)
+
+    def predict(
+        self, x: Float[Tensor, "batch horizon action"], modulation: Float[Tensor, "batch width"]
     ) -> Float[Tensor, "batch horizon action"]:
         """Predict one value per entry of the chunk."""
-        joined = torch.cat([x.flatten(1), self.time(times), cond], dim=-1)
-        hidden = self.blocks(self.input(joined))
-        prediction: Tensor = self.output(hidden)
+        seen = functional.linear(x.flatten(1), self.input.weight[:, : self.chunk_size])
+        prediction: Tensor = self.output(self.blocks(seen + modulation))
         return prediction.reshape(-1, self.horizon, self.action_size)

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bridle.policies.exceptions import PolicyError
+from bridle.policies.networks.base import ConditionalNetwork
 from bridle.policies.networks.time import TimeEmbedding
 
 
@@ -73,8 +74,8 @@ class _Block(nn.Module):
         nn.init.zeros_(modulation.bias)
         self.modulation = nn.Sequential(nn.SiLU(), modulation)
 
-    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
-        parts = self.modulation(cond)[:, None].chunk(6, dim=-1)
+    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
+        parts = modulation[:, None].chunk(6, dim=-1)
         for part, norm, (shift, scale, gate) in zip(
             (self.attention, self.feed_forward), self.norms, (parts[:3], parts[3:]), strict=True
         ):
@@ -82,7 +83,7 @@ class _Block(nn.Module):
         return x
 
 
-class Transformer(nn.Module):
+class Transformer(ConditionalNetwork):
     """A transformer over the actions of a chunk."""
 
     def __init__(
@@ -107,17 +108,26 @@ class Transformer(nn.Module):
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
-    def forward(
+    def modulate(
+        self, times: Float[Tensor, "batch times"], cond: Float[Tensor, "batch cond"]
+    ) -> Float[Tensor, "batch modulation"]:
+        """Scales, shifts and gates of each block, and those of the output at the end."""
+        told = self.cond(torch.cat([self.time(times), cond], dim=-1))
+        modulated = (*self.blocks, self)
+        return torch.cat([each.modulation(told) for each in modulated], dim=-1)
+
+    def predict(
         self,
         x: Float[Tensor, "batch horizon action"],
-        times: Float[Tensor, "batch times"],
-        cond: Float[Tensor, "batch cond"],
+        modulation: Float[Tensor, "batch modulation"],
     ) -> Float[Tensor, "batch horizon action"]:
         """Predict one value per entry of the chunk."""
-        told = self.cond(torch.cat([self.time(times), cond], dim=-1))
+        width = self.input.out_features
+        sizes = [6 * width] * len(self.blocks) + [2 * width]
+        *blocks, last = modulation.split_with_sizes(sizes, dim=-1)
         hidden = self.input(x) + self.position
-        for block in self.blocks:
-            hidden = block(hidden, told)
-        shift, scale = self.modulation(told)[:, None].chunk(2, dim=-1)
+        for block, each in zip(self.blocks, blocks, strict=True):
+            hidden = block(hidden, each)
+        shift, scale = last[:, None].chunk(2, dim=-1)
         prediction: Tensor = self.output(self.norm(hidden) * (1 + scale) + shift)
         return prediction

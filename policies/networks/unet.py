@@ -4,6 +4,7 @@ Convolutions run along the horizon. Times and condition enter every block as a s
 its channels (FiLM, Perez et al. 2018, arXiv 1709.07871).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, get_args
@@ -13,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bridle.policies.exceptions import PolicyError
+from bridle.policies.networks.base import ConditionalNetwork
 from bridle.policies.networks.time import SPAN, TimeEmbedding
 
 Activation = Literal["silu", "mish"]
@@ -70,14 +72,14 @@ class _FiLMBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, cond_size: int, config: UNetConfig) -> None:
         super().__init__()
+        self.outputs = outputs
         self.first = _ConvBlock(inputs, outputs, config)
         self.film = nn.Sequential(_activation(config.activation), nn.Linear(cond_size, 2 * outputs))
         self.second = _ConvBlock(outputs, outputs, config)
         self.shortcut = nn.Conv1d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
-    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
-        scale, shift = self.film(cond)[:, :, None].chunk(2, dim=1)
-        hidden = self.second(scale * self.first(x) + shift)
+    def forward(self, x: Tensor, films: Iterator[Tensor]) -> Tensor:
+        hidden = self.second(next(films) * self.first(x) + next(films))
         result: Tensor = hidden + self.shortcut(x)
         return result
 
@@ -93,13 +95,13 @@ class _Level(nn.Module):
         self.second = _FiLMBlock(outputs, outputs, cond_size, config)
         self.leave = leave
 
-    def forward(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, films: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
         """What the next level gets, and what this one saw."""
-        seen: Tensor = self.second(self.first(x, cond), cond)
+        seen: Tensor = self.second(self.first(x, films), films)
         return self.leave(seen), seen
 
 
-class UNet1D(nn.Module):
+class UNet1D(ConditionalNetwork):
     """Down, through the middle and up again, with what each level saw handed across."""
 
     def __init__(
@@ -135,21 +137,33 @@ class UNet1D(nn.Module):
         top = config.channels[0]
         self.output = nn.Sequential(_ConvBlock(top, top, config), nn.Conv1d(top, action_size, 1))
 
-    def forward(
+    def _blocks(self) -> list[_FiLMBlock]:
+        """In the order in which they are passed."""
+        return [block for block in self.modules() if isinstance(block, _FiLMBlock)]
+
+    def modulate(
+        self, times: Float[Tensor, "batch times"], cond: Float[Tensor, "batch cond"]
+    ) -> Float[Tensor, "batch modulation"]:
+        """Scales and shifts of the channels of each block, one block after the other."""
+        told = torch.cat([self.time(times), cond], dim=-1)
+        return torch.cat([block.film(told) for block in self._blocks()], dim=-1)
+
+    def predict(
         self,
         x: Float[Tensor, "batch horizon action"],
-        times: Float[Tensor, "batch times"],
-        cond: Float[Tensor, "batch cond"],
+        modulation: Float[Tensor, "batch modulation"],
     ) -> Float[Tensor, "batch horizon action"]:
         """Predict one value per entry of the chunk."""
-        cond = torch.cat([self.time(times), cond], dim=-1)
+        # A scale and a shift for each block, in turn.
+        sizes = [block.outputs for block in self._blocks() for _ in range(2)]
+        films = iter(modulation[:, :, None].split_with_sizes(sizes, dim=1))
         hidden, seen = x.transpose(1, 2), []
         for level in self.down:
-            hidden, kept = level(hidden, cond)
+            hidden, kept = level(hidden, films)
             seen.append(kept)
         for block in self.middle:
-            hidden = block(hidden, cond)
+            hidden = block(hidden, films)
         for level in self.up:
-            hidden, _ = level(torch.cat([hidden, seen.pop()], dim=1), cond)
+            hidden, _ = level(torch.cat([hidden, seen.pop()], dim=1), films)
         prediction: Tensor = self.output(hidden)
         return prediction.transpose(1, 2)

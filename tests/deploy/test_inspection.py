@@ -76,6 +76,15 @@ def test_a_shape_may_come_from_shapes():
     inspect_graph(graph_of(nodes, [number("two", [2])]), loops=0)
 
 
+def test_a_tensor_may_be_split_into_any_parts():
+    sizes = [2048] * 8  # their product is larger than any tensor may be
+    nodes = [
+        node("Split", ["x", "sizes"], [f"part{i}" for i in range(8)]),
+        node("Identity", ["part0"], ["y"]),
+    ]
+    inspect_graph(graph_of(nodes, [number("sizes", sizes)]), loops=0)
+
+
 def test_a_shape_may_not_come_from_data_by_any_way():
     nodes = [
         node("Cast", ["x"], ["long"], to=TensorProto.INT64),

@@ -115,6 +115,24 @@ def test_any_network_goes_with_any_generator(name, kind):
 
 
 @pytest.mark.parametrize("name", SETTINGS)
+def test_a_step_tells_the_network_the_times_of_its_row(name):
+    generator = build_generator(SETTINGS[name])
+    network = network_for(generator)
+    told = []
+
+    def listening(x, times, cond):
+        told.append(times)
+        return network(x, times, cond)
+
+    chunk, cond = torch.randn(3, HORIZON, ACTION), torch.randn(3, COND)
+    table = generator.table()
+    for row, times in zip(table, generator.times(table), strict=True):
+        told.clear()
+        generator.step(listening, generator.start(chunk), row, cond)
+        assert torch.equal(torch.stack(told, dim=1), times.expand(3, -1, generator.n_times))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
 def test_the_same_seed_gives_the_same_loss_and_the_same_noise_the_same_chunk(name):
     generator = build_generator(SETTINGS[name])
     network = network_for(generator)
@@ -291,7 +309,7 @@ def test_an_absolute_zero_tells_the_familiar_from_the_unfamiliar():
     seen = final(conds[:256])
     unseen = final(torch.randn(256, COND, generator=random))
     area = (seen[:, None] < unseen[None]).float().mean()
-    assert area > 0.8
+    assert area > 0.7
 
 
 def test_steps_of_an_energy_that_is_told_the_noise_are_on_the_grid_of_a_flow():

@@ -1,12 +1,12 @@
-"""How networks are told the time, and what of the U-Net may be chosen."""
+"""How networks are told the time and the condition, and what of the U-Net may be chosen."""
 
 import math
 
 import pytest
 import torch
 
-from bridle.policies import PolicyError, UNetConfig
-from bridle.policies.networks import UNet1D
+from bridle.policies import MLPConfig, PolicyError, TransformerConfig, UNetConfig
+from bridle.policies.networks import UNet1D, build_network
 from bridle.policies.networks.time import SinusoidalEmbedding
 
 
@@ -30,6 +30,29 @@ def test_a_span_makes_the_embedding_of_steps_that_is_published():
 def test_frequencies_that_are_not_positive_are_refused(span):
     with pytest.raises(PolicyError, match="frequencies of times must be positive"):
         SinusoidalEmbedding(8, span)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        MLPConfig(width=16, blocks=1, time_channels=8),
+        UNetConfig(channels=(8, 16), groups=4, time_channels=8),
+        TransformerConfig(width=8, layers=2, heads=2, time_channels=8),
+    ],
+    ids=["mlp", "unet", "transformer"],
+)
+def test_what_is_told_of_many_steps_at_once_is_what_each_step_is_told(config):
+    torch.manual_seed(0)
+    network = build_network(config, horizon=4, action_size=3, cond_size=5, n_times=2)
+    for weight in network.parameters():
+        weight.data += 0.1 * torch.randn_like(weight)  # an untrained transformer says nothing
+    x, cond = torch.randn(2, 4, 3), torch.randn(2, 5)
+    times = torch.rand(6, 2)
+    told = network.modulate(times.repeat_interleave(2, dim=0), cond.repeat(6, 1))
+    for time, modulation in zip(times, told.unflatten(0, (6, 2)), strict=True):
+        expected = network(x, time.expand(2, -1), cond)
+        assert torch.allclose(network.predict(x, modulation), expected, atol=1e-5)
+        assert not torch.allclose(network.predict(x, modulation.flip(0)), expected, atol=1e-3)
 
 
 def test_the_activation_of_the_time_is_its_own():
