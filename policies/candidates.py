@@ -34,6 +34,26 @@ def past_action_error(
     return squares.sum(dim=(2, 3)) / known.sum(dim=(2, 3)).clamp_min(1)
 
 
+def best_feasible(
+    feasibility: Float[Tensor, "batch candidates"],
+    value: Float[Tensor, "batch candidates"],
+) -> Float[Tensor, "batch candidates"]:
+    """The most valuable of the candidates that stay safe; if none does, the least unsafe.
+
+    Feasibility-guided choice as in FISOR (arXiv 2401.10700), which takes the least `feasibility`
+    whatever it is worth; as a cost, `feasibility` itself does that.
+
+    Args:
+        feasibility: Q_h of each, above 0 where something will be touched.
+        value: Q of each, expected discounted reward.
+
+    Returns:
+        -Q of those with Q_h <= 0. The others all cost more than these, the more the greater Q_h is.
+    """
+    dearest = -value.amin(dim=1, keepdim=True)
+    return torch.where(feasibility <= 0, -value, dearest + feasibility)
+
+
 def cheapest(
     chunks: Float[Tensor, "batch candidates horizon action"],
     costs: Float[Tensor, "batch candidates"],

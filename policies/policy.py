@@ -8,11 +8,20 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bridle.policies.candidates import cheapest, past_action_error
+from bridle.policies.committed import (
+    N_COMMITTED,
+    committed_features,
+    draw_committed,
+    free_rows,
+)
 from bridle.policies.encoders import EncoderConfig, build_encoder
 from bridle.policies.exceptions import PolicyError
 from bridle.policies.generators import FlowConfig, GeneratorConfig, build_generator
 from bridle.policies.networks import MLPConfig, NetworkConfig, build_network
 from bridle.policies.normalizer import Normalizer
+
+WEIGHT = "weight"
+"""Key of a training batch: how much each of its windows counts."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,9 @@ class PolicyConfig:
     arXiv 2505.09561)."""
     n_action_steps: int = 8
     """Actions executed before the next chunk (Ta)."""
+    committed: int = 0
+    """Actions from the newest observation on that may be given, because the robot will have done
+    them when the chunk arrives (D); the chunk goes on from them. 0: none ever are."""
     network: NetworkConfig = field(default_factory=MLPConfig)
     """The network."""
     generator: GeneratorConfig = field(default_factory=FlowConfig)
@@ -46,6 +58,11 @@ class PolicyConfig:
                 f"n_action_steps must lie in 1..{self.horizon - self.first_action} "
                 f"(horizon {self.horizon}, n_obs_steps {self.encoder.n_obs_steps}), "
                 f"got {self.n_action_steps}"
+            )
+        if not 0 <= self.committed < self.horizon - self.first_action:
+            raise PolicyError(
+                f"committed must lie in 0..{self.horizon - self.first_action - 1}, so that some of "
+                f"the chunk is free (horizon {self.horizon}), got {self.committed}"
             )
         inputs, key = self.encoder.inputs, self.relative_key
         shape = inputs[key].shape if key is not None and key in inputs else ()
@@ -84,10 +101,15 @@ class Policy(nn.Module):
             config.network,
             horizon=config.horizon,
             action_size=config.action_size,
-            cond_size=self.encoder.output_size,
+            cond_size=self.cond_size,
             n_times=self.generator.n_times,
         )
         self.action_normalizer = Normalizer({"action": config.action_size}, min_std=1e-3)
+
+    @property
+    def cond_size(self) -> int:
+        """Numbers of the condition: what the encoder sees, and what is committed."""
+        return self.encoder.output_size + self.config.committed * (self.config.action_size + 1)
 
     def fit(self, batch: Mapping[str, Tensor]) -> None:
         """Take all statistics from windows.
@@ -120,12 +142,21 @@ class Policy(nn.Module):
     ]:
         """Everything that depends on the observation only, computed once per chunk.
 
+        Args:
+            observation: each key (B, To, *shape). A policy that continues committed actions also
+                takes `committed` (B, D, A), absolute positions from the newest observation on
+                [rad], and `n_committed` (B, 1), how many of them count; with neither, none do.
+
         Returns:
             The condition, and the offset and scale with which a generated x becomes physical:
             chunk = offset + scale * x.
         """
         offset = self.action_base(observation) + self.action_normalizer.mean("action")
-        return self.encoder(observation), offset, self.action_normalizer.std("action")
+        cond, scale = self.encoder(observation), self.action_normalizer.std("action")
+        if most := self.config.committed:
+            known = committed_features(observation, offset, scale, most)
+            cond = torch.cat([cond, known], dim=1)
+        return cond, offset, scale
 
     def step(
         self, x: Float[Tensor, "batch horizon action"], row: Tensor, cond: Tensor
@@ -138,10 +169,14 @@ class Policy(nn.Module):
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """Mean training loss of a batch of windows.
 
+        In training some of each window's first actions are committed (`draw_committed`); those do
+        not count in the loss.
+
         Args:
             batch: observation keys (B, To, *shape) and `action` (B, H or more, A), the chunk last,
                 physical units. Padded actions repeat the last one and count: a policy must know to
-                stay at the end.
+                stay at the end. `weight` (B, To) may be there: how much each window counts, by its
+                newest entry.
             random: source of noise and times, and in training of what varies the observations;
                 None draws from the global state.
             draws: noises and times for each window, whose observation is encoded once.
@@ -149,14 +184,28 @@ class Policy(nn.Module):
         Returns:
             The loss to minimise, and its parts by name for the log.
         """
+        config = self.config
+        chunk = batch["action"][:, -config.horizon :]
         if self.training:
             batch = self.encoder.augment(batch, random)
+            if config.committed:
+                ahead = chunk[:, config.first_action :][:, : config.committed]
+                scale = self.action_normalizer.std("action")
+                batch = {**batch, **draw_committed(ahead, scale, random)}
         cond, offset, scale = self.encode(batch)
-        target = (batch["action"][:, -self.config.horizon :] - offset) / scale
+        target = (chunk - offset) / scale
         if draws > 1:
             cond, target = (each.repeat_interleave(draws, dim=0) for each in (cond, target))
         entries = self.generator.loss(self.network, target, cond, random)
-        loss = entries.mean()
+        if WEIGHT in batch:
+            weight = batch[WEIGHT][:, -1].repeat_interleave(draws, dim=0)
+            entries = weight[:, None, None] * entries
+        if N_COMMITTED in batch:
+            free = free_rows(batch[N_COMMITTED], config.horizon, config.first_action)
+            free = free.repeat_interleave(draws, dim=0)
+            loss = (free * entries).sum() / (free.sum() * config.action_size)
+        else:
+            loss = entries.mean()
         # Not as numbers: to read them is to wait for the device.
         return loss, {"loss": loss.detach()}
 
@@ -206,11 +255,37 @@ class Policy(nn.Module):
                 f"the policy predicts {past} past actions to compare candidates by, "
                 f"{executed.shape[1]} were given"
             )
+        _, _, chunks = self.candidates(observation, noise, n_steps)
+        return cheapest(
+            chunks, past_action_error(chunks, executed, self.action_normalizer.std("action"))
+        )
+
+    @torch.no_grad()
+    def candidates(
+        self,
+        observation: Mapping[str, Tensor],
+        noise: Float[Tensor, "batch candidates horizon action"],
+        n_steps: int | None = None,
+    ) -> tuple[
+        Float[Tensor, "batch cond"],
+        Float[Tensor, "batch candidates horizon action"],
+        Float[Tensor, "batch candidates horizon action"],
+    ]:
+        """Generate several chunks for each observation, which is encoded once.
+
+        Args:
+            observation: each key (B, To, *shape).
+            noise: standard normal, for each candidate.
+            n_steps: steps of the table; None takes the generator's own.
+
+        Returns:
+            The condition, and the chunks in normalised and in physical units.
+        """
         cond, offset, scale = self.encode(observation)
         n = noise.shape[1]
         x = self._generate(cond.repeat_interleave(n, dim=0), noise.flatten(0, 1), n_steps)
-        chunks = offset[:, None] + scale * x.reshape(-1, n, *x.shape[1:])
-        return cheapest(chunks, past_action_error(chunks, executed, scale))
+        x = x.reshape(-1, n, *x.shape[1:])
+        return cond, x, offset[:, None] + scale * x
 
     def _generate(self, cond: Tensor, noise: Tensor, n_steps: int | None) -> Tensor:
         """Chunks in normalised units."""

@@ -42,6 +42,9 @@ class TrainConfig:
     past: bool = True
     """Whether chunks begin at the oldest observation: past actions are then predicted too, which
     keeps a long history from misleading, and --horizon has to have room for them."""
+    committed: int = 0
+    """Actions of the running chunk that may be given to the policy, which goes on from them: as
+    many as a robot executes while a chunk is computed, and some to spare. 0: none."""
     observe: str = "state"
     """What the policy sees of the task: state, image, point-cloud, objects or embedding, and +text
     for the instruction, as in image+text. The robot's own joints and tool it always sees."""

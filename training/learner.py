@@ -63,6 +63,7 @@ def policy_config(config: TrainConfig, data: DemonstrationSet) -> PolicyConfig:
         horizon=config.horizon,
         past=config.past,
         n_action_steps=config.n_action_steps,
+        committed=config.committed,
         network=build("network", config.network, parts["network"]),
         generator=build("generator", config.generator, parts["generator"]),
     )
@@ -78,16 +79,11 @@ class Learner:
             if problem.severity == "error":
                 raise TrainingError(f"{config.data}: {problem}")
         data = load(config.data)
-        self.policy_config = policy_config(config, data)
+        self.policy_config = self._structure(data)
         encoder = self.policy_config.encoder
-        observed = replace(data, arrays=observed_arrays(encoder, data))
-        train, val = split_by_episode(data.n_episodes, config.val_ratio, config.seed)
-        self.windows, self.val_windows = (
-            self._sampler(observed, tuple(encoder.inputs), episodes) if len(episodes) else None
-            for episodes in (train, val)
-        )
-        if self.windows is None:
-            raise TrainingError(f"{config.data} leaves no episode to train on")
+        self._observed = replace(data, arrays=observed_arrays(encoder, data))
+        self._train, self._val = split_by_episode(data.n_episodes, config.val_ratio, config.seed)
+        self.windows, self.val_windows = self._windows(self._observed, tuple(encoder.inputs))
         self.batch_size = self._whole_batch(len(self.windows))
         self.card = runs.DataCard(
             path=str(config.data),
@@ -101,9 +97,7 @@ class Learner:
             environment=environment_options(data.arrays),
         )
         torch.manual_seed(config.seed)
-        policy = Policy(self.policy_config)
-        give_frozen(policy, data)
-        policy.fit(self._statistics(observed, train))
+        policy = self._start()
         device = self.accelerator.device
         optimizer = torch.optim.AdamW(
             parameter_groups(policy, config.learning_rate),
@@ -125,6 +119,33 @@ class Learner:
         self.waited = 0.0
         """Seconds spent waiting for batches."""
         self._losses: list[Tensor] = []
+
+    def _structure(self, data: DemonstrationSet) -> PolicyConfig:
+        """The policy to train."""
+        return policy_config(self.config, data)
+
+    def _start(self) -> Policy:
+        """Where training begins: an untrained policy that has the statistics of the set."""
+        policy = Policy(self.policy_config)
+        give_frozen(policy, self._observed)
+        policy.fit(self._statistics(self._observed, self._train))
+        return policy
+
+    def prepare(self) -> None:
+        """Do what has to be done before the first step, once the run folder is there."""
+
+    def _windows(
+        self, data: DemonstrationSet, keys: Sequence[str]
+    ) -> tuple[WindowSampler, WindowSampler | None]:
+        """Windows to train on and to validate with.
+
+        Raises:
+            TrainingError: there is no episode to train on.
+        """
+        if not len(self._train):
+            raise TrainingError(f"{self.config.data} leaves no episode to train on")
+        val = self._sampler(data, keys, self._val) if len(self._val) else None
+        return self._sampler(data, keys, self._train), val
 
     def _sampler(
         self, data: DemonstrationSet, keys: Sequence[str], episodes: np.ndarray
@@ -187,7 +208,6 @@ class Learner:
 
     def _indices(self) -> Iterator[np.ndarray]:
         """The share of this process in every batch, from the present step on."""
-        assert self.windows is not None
         size, world = self.batch_size, self.accelerator.num_processes
         per_epoch = max(1, len(self.windows) // size)
         order, epoch = np.empty(0, np.int64), -1
@@ -202,7 +222,6 @@ class Learner:
 
     def _batches(self) -> Iterator[list[dict[str, Tensor]]]:
         """The parts of every batch, gathered by a thread while the step before is computed."""
-        assert self.windows is not None
         gather = partial(self._tensors, self.windows, device=self.accelerator.device)
 
         def parts(indices: np.ndarray) -> list[dict[str, Tensor]]:

@@ -7,11 +7,11 @@ several processes all of them train, and the main one alone evaluates, logs and 
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -28,6 +28,8 @@ from bridle.training.learner import Learner
 from bridle.training.outcomes import Evaluation
 from bridle.training.processes import on_main, processes
 from bridle.training.trackers import require_trackers, trackers
+
+Config = TypeVar("Config", bound=TrainConfig)
 
 NOT_COMPUTED = ("out", "wandb")
 """Settings that do not change what a run computes: where it lies, and who else is told."""
@@ -99,12 +101,15 @@ def _prepare_folder(config: TrainConfig, held: ExitStack) -> bool:
     return (out / runs.STATE).is_file()
 
 
-def train(config: TrainConfig, robot_xml: str | None = None) -> TrainResult:
+def train(
+    config: Config, robot_xml: str | None = None, learner: Callable[[Config], Learner] = Learner
+) -> TrainResult:
     """Train a policy, or continue a run that was cut off.
 
     Args:
         config: the settings.
         robot_xml: kinematics of the arm (MJCF), kept with the run for the robot side.
+        learner: what learns: imitation, or a variant of it with settings of its own.
 
     Returns:
         The result, in every process.
@@ -118,28 +123,30 @@ def train(config: TrainConfig, robot_xml: str | None = None) -> TrainResult:
     require_trackers(config)
     with ExitStack() as held:
         resume = on_main(lambda: _prepare_folder(config, held))
-        return _train(config, robot_xml, resume, began)
+        with closing(learner(config)) as made:
+            return _train(made, robot_xml, resume, began)
 
 
-def _train(config: TrainConfig, robot_xml: str | None, resume: bool, began: float) -> TrainResult:
-    with closing(Learner(config)) as learner:
-        if config.evaluate_every:
-            # What cannot be played says so before it is trained.
-            sim.make(learner.card.task).close()
-        if resume:
-            if runs.read_config(config.out).data.digest != learner.card.digest:
-                raise TrainingError(f"{config.data} has changed since {config.out} was started")
-            learner.restore()
-        elif processes().is_main_process:
-            settings, versions = run_settings(config), runs.library_versions()
-            runs.write_config(
-                config.out, runs.RunConfig(settings, learner.policy_config, learner.card, versions)
-            )
-            if robot_xml is not None:
-                (config.out / runs.ROBOT).write_text(robot_xml)
-        resumed_at = learner.step
-        last = _Session(learner).run()
-        return on_main(lambda: _finish(learner, last, resumed_at, time.monotonic() - began))
+def _train(learner: Learner, robot_xml: str | None, resume: bool, began: float) -> TrainResult:
+    config = learner.config
+    if config.evaluate_every:
+        # What cannot be played says so before it is trained.
+        sim.make(learner.card.task).close()
+    if resume:
+        if runs.read_config(config.out).data.digest != learner.card.digest:
+            raise TrainingError(f"{config.data} has changed since {config.out} was started")
+        learner.restore()
+    elif processes().is_main_process:
+        settings, versions = run_settings(config), runs.library_versions()
+        runs.write_config(
+            config.out, runs.RunConfig(settings, learner.policy_config, learner.card, versions)
+        )
+        if robot_xml is not None:
+            (config.out / runs.ROBOT).write_text(robot_xml)
+    learner.prepare()
+    resumed_at = learner.step
+    last = _Session(learner).run()
+    return on_main(lambda: _finish(learner, last, resumed_at, time.monotonic() - began))
 
 
 class _Session:

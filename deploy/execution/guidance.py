@@ -1,8 +1,9 @@
 """Sampling a chunk that continues the running one: real-time chunking around the one-step graph.
 
-Real-time chunking: Black, Galliker and Levine 2025 (arXiv 2506.07339); trained prefixes: Black et
-al. 2025 (arXiv 2512.05964). The correction is in closed form, with the identity in place of the
-network's Jacobian, so the exported step is enough: no gradient is asked of it.
+Real-time chunking: Black, Galliker and Levine 2025 (arXiv 2506.07339). The correction is in closed
+form, with the identity in place of the network's Jacobian, so the exported step is enough: no
+gradient is asked of it. A policy that was trained to continue committed actions (Black et al. 2025,
+arXiv 2512.05964) is given them instead, as inputs.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,12 +13,17 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bridle.deploy.bundle import COMMITTED, N_COMMITTED
 from bridle.deploy.exceptions import InferenceError
 from bridle.deploy.execution.levels import levels
 
 Vector = NDArray[np.float64]
 Array = NDArray[np.floating[Any]]
 Observation = Mapping[str, Array]
+
+LEAST = 4
+"""Rows that a policy is committed to even if fewer are executed before its chunk arrives: one or
+two say little of which way the running chunk goes."""
 
 
 class Encoded(Protocol):
@@ -136,7 +142,7 @@ def guided_sample(
 
     Args:
         policy: encoder, step and table.
-        observation: what `policy.encode` takes.
+        observation: what `policy.encode` takes; one may stand for many noises.
         noise: (B, H, A) standard normal.
         previous: what to continue; None samples freely.
         n_steps: steps of the sampler.
@@ -165,53 +171,59 @@ def guided_sample(
     return _walk(policy, observation, noise, n_steps, encoded=encoded, after=correct)
 
 
-def prefixed_sample(
-    policy: OneStep,
-    observation: Observation,
-    noise: Array,
-    previous: Previous,
+def continued(
+    observation: Mapping[str, NDArray[Any]],
+    previous: Previous | None,
+    most: int,
     *,
-    trained_delay: int,
-    n_steps: int | None = None,
-    first_row: int = 0,
-) -> Guided:
-    """A chunk whose first `previous.delay` rows are given, for a policy that was trained so.
-
-    Before every step these rows are set to the previous chunk with as much noise as the others
-    have. A policy that never saw a given beginning in training ignores it, and jumps after it.
+    least: int = LEAST,
+) -> dict[str, NDArray[Any]]:
+    """An observation with what is committed, for a policy that was trained to continue it.
 
     Args:
-        policy: encoder, step and table.
-        observation: what `policy.encode` takes.
-        noise: (B, H, A) standard normal.
-        previous: what to continue; its `until` has no meaning here.
-        trained_delay: longest beginning that was given in training [rows]; 0 if none was.
-        n_steps: steps of the sampler.
-        first_row: as in `guided_sample`.
+        observation: inputs of the policy (B, To, *shape).
+        previous: what to continue: its first `delay` rows, and more of those that are planned
+            where these are fewer than `least`; None commits to nothing.
+        most: actions that the policy takes (D), `committed` in the manifest.
+        least: rows to commit to where the delay is shorter.
 
     Raises:
-        InferenceError: the policy was not trained for such a delay, or as in `guided_sample`.
+        InferenceError: the delay is longer than any that the policy was trained for.
     """
-    if previous.delay > trained_delay:
+    if previous is None:
+        return dict(observation)
+    if previous.delay > most:
         raise InferenceError(
-            f"the policy was trained to continue up to {trained_delay} given actions, "
-            f"not {previous.delay}; use guided_sample"
+            f"the policy was trained to continue up to {most} committed actions, not "
+            f"{previous.delay}; use guided sampling"
         )
-    encoded, table = policy.encode(observation), policy.table(n_steps)
-    grid = levels(policy.columns, table)
-    target, _ = _target(previous, encoded, noise.shape, first_row)
-    given = slice(first_row, first_row + previous.delay)
+    n = max(previous.delay, min(least, previous.until, most))
+    batch = len(next(iter(observation.values())))
+    # Rows that nothing is known of repeat a neighbour; they do not count.
+    index = np.minimum(np.arange(most), len(previous.positions) - 1)
+    actions = np.broadcast_to(previous.positions[index], (batch, most, previous.positions.shape[1]))
+    return {
+        **observation,
+        COMMITTED: actions.astype(np.float32),
+        N_COMMITTED: np.full((batch, 1), n, np.int64),
+    }
 
-    def fix(k: int, x: Array) -> Array:
-        signal, noisy = grid[k]
-        x = x.copy()
-        x[:, given] = signal * target[:, given] + noisy * noise[:, given]
-        return x
 
-    def after(k: int, x: Array, following: Array) -> Array:
-        return fix(k + 1, following)
+def misfit(chunks: Array, previous: Previous) -> Array:
+    """How far chunks are from what they continue, (B,) [rad]: root mean square.
 
-    return _walk(policy, observation, fix(0, noise), n_steps, encoded=encoded, after=after)
+    Over the rows that both have, without those that are executed before the chunk arrives.
+
+    Args:
+        chunks: (B, L, A) absolute positions from the newest observation on [rad].
+        previous: what they continue.
+    """
+    until = min(previous.until, chunks.shape[1])
+    shared = slice(min(previous.delay, until - 1), until)
+    distance: Array = np.sqrt(
+        np.square(chunks[:, shared] - previous.positions[shared]).mean(axis=(1, 2))
+    )
+    return distance
 
 
 def _target(
@@ -243,10 +255,13 @@ def _walk(
 ) -> Guided:
     """The whole sampler, with something done after every step."""
     encoded = policy.encode(observation) if encoded is None else encoded
+    cond = encoded.cond
+    if len(cond) == 1 < len(x):
+        cond = np.repeat(cond, len(x), axis=0)
     score: Array = np.zeros(len(x), x.dtype)
     dtype = x.dtype
     for k, row in enumerate(policy.table(n_steps)):
-        following, score = policy.step(x, row, encoded.cond)
+        following, score = policy.step(x, row, cond)
         if after is not None:
             following = after(k, x, following).astype(dtype)
         x = following

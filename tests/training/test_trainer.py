@@ -111,11 +111,20 @@ def test_a_run_from_before_a_setting_was_there_can_be_continued(data, tmp_path):
     train(config(data, tmp_path / "run"))
     path = tmp_path / "run" / runs.CONFIG
     lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(line for line in lines if line.strip() != "draws: 1"))
-    assert "draws" not in runs.read_config(tmp_path / "run").train
+    newer = ("draws: 1", "committed: 0")
+    path.write_text("".join(line for line in lines if line.strip() not in newer))
+    assert not {"draws", "committed"} & runs.read_config(tmp_path / "run").train.keys()
     train(config(data, tmp_path / "run"))
     with pytest.raises(TrainingError, match=r"other settings \(draws 1 -> 2\)"):
         train(config(data, tmp_path / "run", draws=2))
+
+
+def test_a_policy_can_be_trained_to_continue_committed_actions(data, tmp_path):
+    train(config(data, tmp_path / "run", committed=5))
+    policy, _ = runs.load_policy(tmp_path / "run")
+    assert policy.config.committed == 5
+    with pytest.raises(PolicyError, match=r"committed must lie in 0\.\.15"):
+        train(config(data, tmp_path / "other", committed=16))
 
 
 def test_a_folder_with_something_else_is_not_touched(data, tmp_path):
