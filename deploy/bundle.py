@@ -31,6 +31,7 @@ import dacite
 from bridle.deploy import signature, strict_json
 from bridle.deploy.exceptions import BundleError, KinematicsError
 from bridle.deploy.inspection import (
+    Tables,
     inspect_graph,
     inspect_kinematic_model,
     inspect_tables,
@@ -38,13 +39,15 @@ from bridle.deploy.inspection import (
 )
 from bridle.deploy.reading import Folder, open_folder
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST = "manifest.json"
 ENCODER, STEP, TABLE, POLICY = "encoder.onnx", "step.onnx", "table.npz", "policy.onnx"
 ROBOT, CARD = "robot.xml", "card.md"
 TOKENIZER = "tokenizer.json"
 INSTRUCTION = "instruction"
 """The input that holds a sentence."""
+COMMITTED, N_COMMITTED = "committed", "n_committed"
+"""Inputs of a policy that continues committed actions: these, and how many of them count."""
 REQUIRED = (ENCODER, STEP, TABLE, POLICY, ROBOT, CARD)
 SIGNATURE = "signature.json"
 MAX_GRAPH_BYTES = 2**30
@@ -56,6 +59,7 @@ _LARGEST = {
     "horizon": 1024,
     "n_action_steps": 1024,
     "first_action": 1024,
+    "committed": 1024,
     "n_steps": 1000,
     "memory": 4,
 }
@@ -63,6 +67,7 @@ _MAX_NUMBERS = 10_000_000
 """Of one observation at one instant."""
 _MAX_PIXELS = 8192
 _DTYPES = ("float32", "uint8", "int64")
+PRECISIONS = ("float32", "float16")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -92,10 +97,17 @@ class Manifest:
     n_action_steps: int
     first_action: int
     """Row of the chunk that belongs to the newest observation."""
+    committed: int
+    """Actions from there on that may be given, which the chunk continues (D): the graphs then also
+    take `committed` (B, D, joints) [rad] and `n_committed` (B, 1) int64. 0: they take neither."""
     n_steps: int
     """Steps of the sampler unless asked otherwise."""
     generator: str
     """How noise becomes actions: flow, diffusion, energy, ..."""
+    columns: list[str]
+    """Names of the columns of the tables: what a row says to a step."""
+    precision: str
+    """What the networks compute in, one of `PRECISIONS`; what comes in and goes out is float32."""
     memory: int
     """Chunks that a step remembers beside the present one; zeros before the first."""
     tolerance: float | None
@@ -124,6 +136,11 @@ class Manifest:
                 f"horizons do not fit together: horizon {self.horizon}, first_action "
                 f"{self.first_action}, n_action_steps {self.n_action_steps}"
             )
+        if self.first_action + self.committed >= self.horizon:
+            raise BundleError(
+                f"committed must leave some of the chunk free: horizon {self.horizon}, "
+                f"first_action {self.first_action}, committed {self.committed}"
+            )
         if type(self.control_rate) is not float or not 0.1 <= self.control_rate <= 1000:
             raise BundleError(f"control_rate must lie in 0.1..1000 Hz, got {self.control_rate!r}")
         for name in ("robot", "task"):
@@ -131,6 +148,15 @@ class Manifest:
                 raise BundleError(f"{name} must be a name, got {getattr(self, name)[:40]!r}")
         if not self.joint_names or len(set(self.joint_names)) != len(self.joint_names):
             raise BundleError(f"joint_names must be distinct, got {self.joint_names}")
+        if not self.columns or len(set(self.columns)) != len(self.columns):
+            raise BundleError(f"columns must be distinct, got {self.columns[:20]}")
+        for name in self.columns:
+            if not _NAME.fullmatch(name):
+                raise BundleError(f"columns must be names, got {name[:40]!r}")
+        if self.precision not in PRECISIONS:
+            raise BundleError(
+                f"precision must be {' or '.join(PRECISIONS)}, got {self.precision[:40]!r}"
+            )
         names = [spec.name for spec in self.inputs]
         if not names or len(set(names)) != len(names):
             raise BundleError(f"inputs must be distinct observations, got {names}")
@@ -202,12 +228,12 @@ def write_bundle(
         raise BundleError(f"a bundle needs {', '.join(missing)}")
     if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or _is_bundle(path))):
         raise BundleError(f"{path} exists and is not a bundle; choose another folder")
-    inspect(path, contents)
+    tables = inspect(path, contents)
     files = {name: sha256(data) for name, data in sorted(contents.items())}
     manifest = Manifest(format_version=FORMAT_VERSION, files=files, **description)
     text = json.dumps(asdict(manifest), indent=2) + "\n"
     # What could not be read again is not written.
-    _parse_manifest(text.encode(), path)
+    _check_tables(path, _parse_manifest(text.encode(), path), tables)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     for name, data in contents.items():
@@ -291,9 +317,7 @@ def load_bundle(folder: Path | str, key: Path | None = None) -> Bundle:
         if unlisted:
             raise BundleError(f"{folder}: {unlisted[0][:40]!a} is not listed in {MANIFEST}")
         contents = {name: _read(opened, name, digest) for name, digest in manifest.files.items()}
-    steps = inspect(folder, contents)
-    if manifest.n_steps not in steps:
-        raise BundleError(f"{folder}: {TABLE} has no table of {manifest.n_steps} steps")
+    _check_tables(folder, manifest, inspect(folder, contents))
     return Bundle(folder, manifest, contents, sha256(data))
 
 
@@ -340,11 +364,21 @@ def _read(opened: Folder, name: str, expected: str) -> bytes:
     return data
 
 
-def inspect(where: Path, contents: Mapping[str, bytes]) -> set[int]:
+def _check_tables(where: Path, manifest: Manifest, tables: Tables) -> None:
+    if manifest.n_steps not in tables.steps:
+        raise BundleError(f"{where}: {TABLE} has no table of {manifest.n_steps} steps")
+    if tables.columns != len(manifest.columns):
+        raise BundleError(
+            f"{where}: {TABLE} has {tables.columns} columns, {MANIFEST} names "
+            f"{len(manifest.columns)}"
+        )
+
+
+def inspect(where: Path, contents: Mapping[str, bytes]) -> Tables:
     """Look at everything that a library will load, before it does.
 
     Returns:
-        The numbers of steps that there are tables of.
+        What tables there are.
 
     Raises:
         BundleError: naming the file, and what it may not have.

@@ -88,6 +88,22 @@ same kinds of objects, in the same range of places, seen in the same way. Instru
 """
 
 
+def half_precision(radians: float, normalised: float, chunks: int) -> str:
+    """What a card says of a policy in float16.
+
+    Args:
+        radians: largest difference of a joint to float32 [rad].
+        normalised: the same in standard deviations of the actions.
+        chunks: over which it was found.
+    """
+    return f"""
+## Precision
+
+The networks compute in float16, for GPUs. Largest difference to float32 over {chunks} chunks:
+{radians:.1e} rad, {normalised:.1e} standard deviations of the actions.
+"""
+
+
 def _data(origin: Origin, robot: RobotDescription) -> str:
     what = f"{origin.control_rate:g} Hz, of {origin.task} on {robot.name}"
     if not origin.episodes:

@@ -13,6 +13,8 @@ from bridle.deploy import bundle as files
 from bridle.deploy.backends import Graph, Signature, open_graph
 from bridle.deploy.bundle import Bundle
 from bridle.deploy.exceptions import BundleError, InferenceError
+from bridle.deploy.input_check import InputCheck, is_finite
+from bridle.deploy.walking import Walk, open_walk
 
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
@@ -31,6 +33,23 @@ class Encoding:
 
 
 @dataclass(frozen=True)
+class Timings:
+    """Where the time of one inference went [s]."""
+
+    total: float
+    """Checks and all."""
+    encoder: float
+    """Of the encoder; 0 where the whole sampler runs as one graph."""
+    sampler: float
+    """Of the steps; of the whole sampler where it runs as one graph."""
+
+    @property
+    def overhead(self) -> float:
+        """What no graph took: checks and copies."""
+        return self.total - self.encoder - self.sampler
+
+
+@dataclass(frozen=True)
 class Inference:
     """What one inference gave."""
 
@@ -39,8 +58,8 @@ class Inference:
     scores: Floats
     """(steps, B) the generator's score before each step: an energy's energy, a flow's mean squared
     velocity."""
-    seconds: float
-    """Time it took, checks and all."""
+    timings: Timings
+    """How long it took."""
 
     @property
     def score(self) -> Floats:
@@ -82,22 +101,36 @@ class Runtime:
         if manifest.n_steps not in self.tables:
             raise BundleError(f"{files.TABLE} has no table of {manifest.n_steps} steps")
         keys = tuple(spec.name for spec in manifest.inputs)
+        if manifest.committed:
+            keys = (*keys, files.COMMITTED, files.N_COMMITTED)
         given = (*keys, "noise", "table", *(() if manifest.tolerance is None else ("tolerance",)))
+        half = manifest.precision == "float16"
         self._signatures = {
-            # A descent may end early; then there are fewer scores.
-            files.POLICY: Signature(
-                files.POLICY, given, ("chunk", "scores"), fixed=manifest.tolerance is None
-            ),
-            files.ENCODER: Signature(files.ENCODER, keys, ("cond", "offset", "scale")),
-            files.STEP: Signature(files.STEP, ("x", "row", "cond"), ("next", "score")),
+            each.name: each
+            for each in (
+                # A descent may end early; then there are fewer scores.
+                Signature(
+                    files.POLICY,
+                    given,
+                    ("chunk", "scores"),
+                    fixed=manifest.tolerance is None,
+                    half=half,
+                ),
+                Signature(files.ENCODER, keys, ("cond", "offset", "scale"), half=half),
+                Signature(
+                    files.STEP, ("x", "row", "cond"), ("next", "score"), repeated=True, half=half
+                ),
+            )
         }
         self._bundle, self._provider, self._threads = bundle, provider, threads
         self._graphs: dict[str, Graph] = {}
-        self._inputs = {spec.name: spec for spec in manifest.inputs}
-        self._chunk_shape = (manifest.horizon, len(manifest.joint_names))
-        self._walk = provider not in ("cpu", "openvino") if walk is None else walk
-        for name in (files.ENCODER, files.STEP) if self._walk else (files.POLICY,):
-            self._graph(name)
+        self._checked = InputCheck(manifest)
+        self._walk: Walk | None = None
+        if provider not in ("cpu", "openvino") if walk is None else walk:
+            self._graph(files.ENCODER)
+            self._walk = open_walk(self._graph(files.STEP))
+        else:
+            self._graph(files.POLICY)
 
     @property
     def provider(self) -> str:
@@ -180,79 +213,63 @@ class Runtime:
         feed = self._checked(observation, noise)
         table = self.table(n_steps)
         limit = np.float32(own if tolerance is None else tolerance) if own is not None else None
-        if self._walk:
-            chunk, scores = self._walked(feed, noise, table, limit)
+        checked = time.perf_counter()
+        if self._walk is not None:
+            chunk, scores, encoded = self._walked(self._walk, feed, noise, table, limit)
         else:
+            encoded = checked
             feed |= {"noise": noise, "table": table}
             if limit is not None:
                 feed["tolerance"] = np.asarray(limit)
             chunk, scores = self._run(files.POLICY, feed)
+        sampled = time.perf_counter()
         if chunk.shape != noise.shape:
             raise InferenceError(f"the graph gave a chunk {chunk.shape}, expected {noise.shape}")
-        if not np.isfinite(chunk).all():
+        if not is_finite(chunk):
             raise InferenceError("the policy gave numbers that are not finite")
-        return Inference(chunk, scores, time.perf_counter() - began)
+        total = time.perf_counter() - began
+        return Inference(chunk, scores, Timings(total, encoded - checked, sampled - encoded))
 
     def _walked(
-        self, feed: dict[str, Array], noise: Floats, table: Floats, limit: np.float32 | None
-    ) -> tuple[Floats, Floats]:
+        self,
+        walk: Walk,
+        feed: Mapping[str, Array],
+        noise: Floats,
+        table: Floats,
+        limit: np.float32 | None,
+    ) -> tuple[Floats, Floats, float]:
+        """Chunk and scores, and the time at which the encoder was done."""
         seen = Encoding(*self._run(files.ENCODER, feed))
+        encoded = time.perf_counter()
         cond = np.ascontiguousarray(np.broadcast_to(seen.cond, (len(noise), seen.cond.shape[1])))
         n, memory = noise.shape[1], self.manifest.memory
-        x = np.concatenate([noise, *[np.zeros_like(noise)] * memory], axis=1)
-        scores = []
-        for row in table:
-            before = x[:, :n]
-            x, score = self.step(x, row, cond)
-            scores.append(score)
-            if limit:
-                moved = np.sqrt(np.square(x[:, :n] - before).mean(axis=(1, 2)))
-                if moved.max() < limit:
-                    break
-        return seen.offset + seen.scale * x[:, :n], np.stack(scores)
+        start = np.concatenate([noise, *[np.zeros_like(noise)] * memory], axis=1)
+        try:
+            walk.begin(start, table, cond)
+            taken = 0
+            while taken < len(table):
+                walk.step(taken)
+                taken += 1
+                if limit:
+                    move = walk.state(taken)[:, :n] - walk.state(taken - 1)[:, :n]
+                    if np.sqrt(np.square(move).mean(axis=(1, 2))).max() < limit:
+                        break
+            x, scores = walk.state(taken)[:, :n], walk.scores(taken)
+        except Exception as error:
+            raise _cannot_run(error) from error
+        return seen.offset + seen.scale * x, scores, encoded
 
     def _run(self, name: str, feed: Mapping[str, Array]) -> list[Array]:
         graph = self._graph(name)
         try:
             return graph(feed)
-        except Exception as error:  # the libraries raise bare pybind exceptions
-            raise InferenceError(f"the graph cannot run: {str(error).splitlines()[0]}") from error
+        except Exception as error:
+            raise _cannot_run(error) from error
 
-    def _checked(
-        self, observation: Mapping[str, Array], noise: Floats | None = None
-    ) -> dict[str, Array]:
-        batches: tuple[int, ...] = ()
-        if noise is not None:
-            batch = noise.shape[0] if noise.ndim == 3 else 0
-            if not batch or noise.shape[1:] != self._chunk_shape or noise.dtype != np.float32:
-                raise InferenceError(
-                    f"noise must be float32 (B, {self._chunk_shape[0]}, {self._chunk_shape[1]}), "
-                    f"got {noise.dtype} {noise.shape}"
-                )
-            batches = (batch, 1)
-        feed: dict[str, Array] = {}
-        for name, spec in self._inputs.items():
-            if name not in observation:
-                raise InferenceError(f"observation '{name}' is missing")
-            value = np.asarray(observation[name])
-            if spec.dtype == "float32":
-                value = value.astype(np.float32, copy=False)
-            elif value.dtype != spec.dtype:
-                raise InferenceError(
-                    f"observation '{name}' must be {spec.dtype}, got {value.dtype}"
-                )
-            # All have the batch of the first, and that is the noise's or 1.
-            batches = batches or (len(value) if value.ndim else 0,)
-            if value.shape[1:] != tuple(spec.shape[1:]) or len(value) not in batches:
-                raise InferenceError(
-                    f"observation '{name}' must be {(batches[0], *spec.shape[1:])}, "
-                    f"got {value.shape}"
-                )
-            batches = (len(value),)
-            if spec.dtype == "float32" and not np.isfinite(value).all():
-                raise InferenceError(f"observation '{name}' has numbers that are not finite")
-            feed[name] = value
-        return feed
+
+def _cannot_run(error: Exception) -> InferenceError:
+    """The libraries raise bare pybind exceptions."""
+    return InferenceError(f"the graph cannot run: {str(error).splitlines()[0]}")
 
 
 def _tables(data: bytes) -> dict[int, Floats]:

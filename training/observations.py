@@ -6,7 +6,7 @@ objects.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,8 @@ from bridle.policies import (
 )
 from bridle.training.demonstrations import DemonstrationSet
 from bridle.training.demonstrations.schema import CAMERA_PREFIX, DEPTH_PREFIX
-from bridle.training.demonstrations.windows import WindowSampler
+from bridle.training.demonstrations.storage import StoredSet
+from bridle.training.demonstrations.windows import window_table
 from bridle.training.embeddings import frozen_encoder
 from bridle.training.exceptions import TrainingError
 from bridle.training.presets import DIFFERENCES, OBJECTS, OWN_KEYS, STATE_KEYS
@@ -87,7 +88,7 @@ class _Seen:
         return config
 
     def text(self) -> TextEncoderConfig:
-        ids = self.data.arrays[_sentence_key(self.data)]
+        ids = self.data.arrays[_sentence_key(self.data.arrays, self.data.instructions)]
         said = [self.data.instructions[i] for i in np.unique(ids)]
         names = [name for group in OBJECTS.get(self.data.task, ()) for name in group.names]
         vocabulary = Vocabulary.of(said)
@@ -182,9 +183,9 @@ def encoder_config(
     return parts[0] if len(parts) == 1 else ObservationEncoderConfig(parts)
 
 
-def _sentence_key(data: DemonstrationSet) -> str:
+def _sentence_key(arrays: Mapping[str, object], instructions: Sequence[str]) -> str:
     for key in SENTENCES:
-        if key in data.arrays and data.instructions:
+        if key in arrays and instructions:
             return key
     raise TrainingError(f"the set has no instructions ({' or '.join(SENTENCES)})")
 
@@ -194,25 +195,54 @@ def observed_arrays(config: EncoderConfig, data: DemonstrationSet) -> Mapping[st
     vocabulary = vocabulary_of(config)
     if vocabulary is None:
         return data.arrays
-    ids = data.arrays[_sentence_key(data)]
-    tokens = np.zeros((len(data.instructions), vocabulary.length), np.int64)
+    ids = data.arrays[_sentence_key(data.arrays, data.instructions)]
+    return {**data.arrays, INSTRUCTION: _tokens(vocabulary, data.instructions, ids)}
+
+
+def _tokens(vocabulary: Vocabulary, instructions: Sequence[str], ids: Array) -> Array:
+    tokens = np.zeros((len(instructions), vocabulary.length), np.int64)
     for i in np.unique(ids):
-        tokens[i] = vocabulary.encode(data.instructions[i])
-    return {**data.arrays, INSTRUCTION: tokens[ids]}
+        tokens[i] = vocabulary.encode(instructions[i])
+    return tokens[ids]
 
 
-def some_observations(config: PolicyConfig, data: DemonstrationSet, n: int) -> dict[str, Array]:
-    """Histories that a policy was trained on, evenly from the whole set: each key (n, To, ...)."""
-    observed = replace(data, arrays=observed_arrays(config.encoder, data))
-    windows = WindowSampler(
-        observed,
-        horizon=config.window_steps,
-        n_obs_steps=config.encoder.n_obs_steps,
-        n_action_steps=config.n_action_steps,
-        obs_keys=tuple(config.encoder.inputs),
+def stored_observations(config: PolicyConfig, stored: StoredSet, n: int) -> dict[str, Array]:
+    """Histories for a policy, evenly from a whole set, of which nothing else is read.
+
+    Args:
+        config: of the policy.
+        stored: an opened set, which must have what the policy observes.
+        n: how many.
+
+    Returns:
+        Each key (n, To, ...).
+
+    Raises:
+        TrainingError: the set has no instructions.
+        DemonstrationError: a chunk is damaged.
+    """
+    windows = window_table(
+        stored.episode_ends,
+        config.window_steps,
+        config.encoder.n_obs_steps - 1,
+        config.n_action_steps - 1,
+        np.arange(stored.n_episodes),
     )
-    batch = windows.sample(np.linspace(0, len(windows) - 1, n).astype(np.int64))
-    return {key: batch[key] for key in config.encoder.inputs}
+    chosen = windows[np.linspace(0, len(windows) - 1, n).astype(np.int64)]
+    steps = chosen[:, :1] + np.arange(config.encoder.n_obs_steps)
+    rows = np.clip(steps, chosen[:, 1:2], chosen[:, 2:])
+
+    def read(key: str) -> Array:
+        return np.stack([stored.read(key, row, row + 1)[0] for row in rows.flat]).reshape(
+            *rows.shape, *stored.arrays[key].shape[1:]
+        )
+
+    found = {key: read(key) for key in config.encoder.inputs if key != INSTRUCTION}
+    if (vocabulary := vocabulary_of(config.encoder)) is not None:
+        said = stored.attributes.instructions if stored.attributes else ()
+        ids = read(_sentence_key(stored.arrays, said))
+        found[INSTRUCTION] = _tokens(vocabulary, said, ids)
+    return found
 
 
 def statistics_keys(config: EncoderConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -54,16 +54,17 @@ def main(arguments: Sequence[str]) -> None:
     if options.key is not None:
         print(f"signed by the owner of {options.key}")
     if options.run is not None:
-        from bridle.deploy.export import TOLERANCE, verify_parity
+        from bridle.deploy.export import TOLERANCES, verify_parity
         from bridle.training.runs import load_policy
 
         error = verify_parity(load_policy(options.run)[0], bundle)
         result["onnx_max_abs_error"] = error.radians
         result["onnx_max_normalised_error"] = error.normalised
-        if not error.normalised <= TOLERANCE:
+        allowed = TOLERANCES[manifest.precision]
+        if not error.normalised <= allowed:
             raise ValueError(
                 f"{options.bundle} differs from {options.run} by {error.radians:.2e} rad, which is "
-                f"{error.normalised:.1e} of the actions' spread; allowed is {TOLERANCE:.0e}"
+                f"{error.normalised:.1e} of the actions' spread; allowed is {allowed:.0e}"
             )
         print(f"differs from {options.run} by at most {error.radians:.1e} rad")
     write_json(options.json, result)

@@ -1,20 +1,19 @@
 """From a trained policy to a bundle. The only part of `deploy` that needs PyTorch."""
 
 from bridle.deploy.export.exporting import (
-    TOLERANCE,
     ExportResult,
-    Parity,
+    Precision,
     Source,
     build_bundle,
-    examples,
     export_policy,
-    verify_parity,
 )
+from bridle.deploy.export.parity import TOLERANCES, Parity, examples, verify_parity
 
 __all__ = [
-    "TOLERANCE",
+    "TOLERANCES",
     "ExportResult",
     "Parity",
+    "Precision",
     "Source",
     "build_bundle",
     "examples",

@@ -1,6 +1,7 @@
 """How long one chunk takes: the runtime beside the bare libraries, PyTorch and the processor."""
 
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,11 +16,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bridle.deploy import bundle as files
 from bridle.deploy.backends import PROVIDERS
-from bridle.deploy.bundle import Bundle
+from bridle.deploy.bundle import Bundle, write_bundle
 from bridle.deploy.exceptions import BundleError, ExportError
-from bridle.deploy.export.exporting import Source, build_bundle, examples
-from bridle.deploy.export.graphs import step_module
-from bridle.deploy.runtime import Runtime
+from bridle.deploy.export.exporting import Source, build_bundle
+from bridle.deploy.export.graphs import step_modules
+from bridle.deploy.export.parity import examples
+from bridle.deploy.footprint import Footprint, footprint
+from bridle.deploy.runtime import Inference, Runtime
 from bridle.policies import (
     DiffusionConfig,
     EnergyConfig,
@@ -60,7 +63,8 @@ class LatencyBenchmarkConfig:
     seconds: float = 20.0
     """How long each model is measured, at least `rounds` times."""
     rounds: int = 10
-    """Fewest measurements of each; every round is one chunk of each backend, in turn."""
+    """Fewest measurements of each; every round is one chunk of each backend, in an order drawn
+    anew: who comes second finds the libraries warm."""
     threads: int = 1
     """Threads of each backend."""
     seed: int = 0
@@ -90,6 +94,8 @@ class LatencyRow:
     p99_ms: float
     floor_ms: float
     """Floating point operations of a chunk at the speed of large matrix products."""
+    overhead_ms: float | None
+    """Median of what `Runtime.infer` spends outside the graph; None for other backends."""
     chunks: int
 
 
@@ -98,22 +104,27 @@ class LatencyBenchmark:
     """What `bridle benchmark latency` measures."""
 
     rows: tuple[LatencyRow, ...]
+    robot_side: dict[str, Footprint]
+    """Model -> what serving it costs a process of its own, without PyTorch."""
     sgemm_gflops: float
     """Of square matrices in float32, the median over the run."""
     config: LatencyBenchmarkConfig
 
 
 def measure(config: LatencyBenchmarkConfig) -> LatencyBenchmark:
-    """Measure all in one run, one after the other in every round."""
+    """Measure all in one run, every backend in every round."""
     with _threads(config.threads), Progress() as progress:
         bar = progress.add_task("latency", total=len(config.models))
-        rows, peaks = [], []
+        rows, peaks, robot_side = [], [], {}
         for model in config.models:
-            found, peak = _model(model, config)
+            policy = untrained_policy(model, config.seed)
+            bundle = build_bundle(policy, _source(), Path(model))
+            robot_side[model] = _footprint(bundle)
+            found, peak = _model(model, policy, bundle, config)
             rows += found
             peaks.append(peak)
             progress.advance(bar)
-    return LatencyBenchmark(tuple(rows), statistics.median(peaks), config)
+    return LatencyBenchmark(tuple(rows), robot_side, statistics.median(peaks), config)
 
 
 @contextmanager
@@ -154,14 +165,24 @@ def _source() -> Source:
     return Source("none", "<mujoco/>", "benchmark", joints, 20.0, (), "0" * 64, {}, "")
 
 
-def _model(model: str, config: LatencyBenchmarkConfig) -> tuple[list[LatencyRow], float]:
-    policy = untrained_policy(model, config.seed)
-    bundle = build_bundle(policy, _source(), Path(model))
+def _footprint(bundle: Bundle) -> Footprint:
+    own = ("format_version", "files")
+    description = {k: v for k, v in vars(bundle.manifest).items() if k not in own}
+    with tempfile.TemporaryDirectory() as folder:
+        write_bundle(Path(folder) / "bundle", bundle.contents, description)
+        return footprint(Path(folder) / "bundle")
+
+
+def _model(
+    model: str, policy: Policy, bundle: Bundle, config: LatencyBenchmarkConfig
+) -> tuple[list[LatencyRow], float]:
     backends = _backends(policy, bundle, config)
     operations = _operations(policy)
     a, b = np.random.default_rng(0).standard_normal((2, SQUARE, SQUARE), dtype=np.float32)
     a, b = torch.from_numpy(a), torch.from_numpy(b)
     seconds: dict[str, list[float]] = {name: [] for name in backends}
+    overheads: dict[str, list[float]] = {name: [] for name in backends}
+    random = np.random.default_rng(config.seed)
     products: list[float] = []
     for run in backends.values():
         for _ in range(3):
@@ -169,10 +190,13 @@ def _model(model: str, config: LatencyBenchmarkConfig) -> tuple[list[LatencyRow]
     ends = time.perf_counter() + config.seconds
     rounds = 0
     while rounds < config.rounds or time.perf_counter() < ends:
-        for name, run in backends.items():
-            seconds[name].append(_timed(run))
+        for name in random.permutation(list(backends)):
+            taken, result = _timed(backends[name])
+            seconds[name].append(taken)
+            if isinstance(result, Inference):
+                overheads[name].append(result.timings.overhead)
         if rounds % 10 == 0:
-            products.append(_timed(lambda: torch.mm(a, b)))
+            products.append(_timed(lambda: torch.mm(a, b))[0])
         rounds += 1
     peak = 2 * SQUARE**3 / statistics.median(products)
     parameters = sum(p.numel() for p in policy.network.parameters())
@@ -184,6 +208,7 @@ def _model(model: str, config: LatencyBenchmarkConfig) -> tuple[list[LatencyRow]
             median_ms=1e3 * statistics.median(times),
             p99_ms=1e3 * float(np.quantile(times, 0.99)),
             floor_ms=1e3 * operations / peak,
+            overhead_ms=1e3 * statistics.median(overheads[name]) if overheads[name] else None,
             chunks=len(times),
         )
         for name, times in seconds.items()
@@ -191,10 +216,10 @@ def _model(model: str, config: LatencyBenchmarkConfig) -> tuple[list[LatencyRow]
     return rows, peak / 1e9
 
 
-def _timed(run: Callable[[], object]) -> float:
+def _timed(run: Callable[[], object]) -> tuple[float, object]:
     began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
+    result = run()
+    return time.perf_counter() - began, result
 
 
 def _operations(policy: Policy) -> int:
@@ -204,9 +229,10 @@ def _operations(policy: Policy) -> int:
     with torch.no_grad():
         with FlopCounterMode(display=False) as encoding:
             cond, _, _ = policy.encode(observation)
-        step, example = step_module(policy, noise, cond)
+        parts = step_modules(policy, noise, cond)
         with FlopCounterMode(display=False) as stepping:
-            step(*example)
+            for part, example in parts:
+                part(*example)
     steps = len(policy.generator.table())
     return int(encoding.get_total_flops() + steps * stepping.get_total_flops()) // len(noise)
 

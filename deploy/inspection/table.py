@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,11 +17,18 @@ MAX_TABLE_BYTES = 2**22
 """Largest table, unpacked."""
 
 
-def inspect_tables(data: bytes) -> set[int]:
-    """Refuse an archive that is not a few small tables of finite float32.
+@dataclass(frozen=True)
+class Tables:
+    """What an archive was found to hold."""
 
-    Returns:
-        The numbers of steps that there are tables of.
+    steps: frozenset[int]
+    """The numbers of steps that there are tables of."""
+    columns: int
+    """Of each."""
+
+
+def inspect_tables(data: bytes) -> Tables:
+    """Refuse an archive that is not a few small tables of finite float32, of the same columns.
 
     Raises:
         BundleError: saying what it may not have, without the file's name.
@@ -39,9 +47,10 @@ def inspect_tables(data: bytes) -> set[int]:
         raise
     except Exception as error:  # zipfile, zlib and NumPy each raise their own
         raise BundleError(f"it cannot be read: {type(error).__name__}") from error
-    if len({columns for _, columns in shapes}) != 1:
+    columns = {columns for _, columns in shapes}
+    if len(columns) != 1:
         raise BundleError("its tables have different numbers of columns")
-    return {steps for steps, _ in shapes}
+    return Tables(frozenset(steps for steps, _ in shapes), columns.pop())
 
 
 def _inspect_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[int, int]:

@@ -63,6 +63,12 @@ def test_a_link_is_refused(copy, tmp_path):
         load_bundle(copy)
 
 
+def test_an_older_format_is_refused_with_advice(copy):
+    edit_manifest(copy, format_version=FORMAT_VERSION - 1)
+    with pytest.raises(BundleError, match=r"version 2, this Bridle reads 3; export the policy"):
+        load_bundle(copy)
+
+
 def test_a_newer_format_is_refused_with_advice(copy):
     edit_manifest(copy, format_version=FORMAT_VERSION + 1)
     with pytest.raises(
@@ -86,6 +92,10 @@ def test_a_newer_format_is_refused_with_advice(copy):
         ({"robot": "../../etc/passwd"}, "robot must be a name"),
         ({"task": "[/red]"}, "task must be a name"),
         ({"outputs": []}, "outputs must be chunk"),
+        ({"precision": "int8"}, "precision must be float32 or float16, got 'int8'"),
+        ({"columns": ["t", "t"]}, "columns must be distinct"),
+        ({"columns": ["t", "\x1b[2J"]}, "cannot be shown|columns must be names"),
+        ({"columns": ["t"]}, r"table\.npz has 2 columns, manifest\.json names 1"),
         ({"inputs": []}, "inputs must be distinct"),
         ({"files": {"../../etc/passwd": "0" * 64}}, "outside the bundle"),
         ({"files": {"card.md": "short"}}, "no SHA-256 for card.md"),

@@ -2,6 +2,7 @@ import itertools
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -72,6 +73,16 @@ def test_walking_the_step_graph_gives_the_same_chunk_as_the_loop(bundle):
     assert np.allclose(a.score, b.score, rtol=1e-4)
 
 
+def test_an_inference_says_where_its_time_went(bundle):
+    for walk in (False, True):
+        timings = Runtime(bundle, walk=walk).infer(observe(1), noise(1)).timings
+        assert (timings.encoder > 0) == walk
+        assert timings.sampler > 0
+        assert timings.overhead > 0
+        parts = timings.encoder + timings.sampler + timings.overhead
+        assert parts == pytest.approx(timings.total)
+
+
 def test_extreme_observations_agree_too(policy, bundle):
     observation, z = observe(4, scale=100.0), noise(4)
     tensors = {k: torch.from_numpy(v) for k, v in observation.items()}
@@ -107,6 +118,7 @@ def test_an_export_that_differs_is_not_written(policy, tmp_path, monkeypatch):
         (lambda o: o.pop("gripper"), "observation 'gripper' is missing"),
         (lambda o: o.update(gripper=np.zeros((1, 1, 2), np.float32)), r"'gripper' must be"),
         (lambda o: o["tcp_pose"].fill(np.nan), "'tcp_pose' has numbers that are not finite"),
+        (lambda o: o["tcp_pose"].fill(-np.inf), "'tcp_pose' has numbers that are not finite"),
     ],
 )
 def test_bad_observations_are_refused_by_name(bundle, change, message):
@@ -144,7 +156,7 @@ SMALL = {
         ("mlp", ShortcutConfig()),
         ("mlp", RegressionConfig()),
         ("unet", DiffusionConfig(n_steps=3)),
-        ("transformer", FlowConfig()),
+        ("transformer", FlowConfig(solver="midpoint")),
         ("mlp", DiffusionConfig(sampler="dpm-solver++", n_steps=4)),
         ("mlp", EnergyConfig()),
         ("unet", EnergyConfig()),
@@ -155,7 +167,7 @@ SMALL = {
 )
 def test_every_generator_and_network_is_exported(network, generator, policy, tmp_path):
     config = replace(policy.config, network=SMALL[network], generator=generator)
-    other = fitted(Policy(config))
+    other = disturbed(fitted(Policy(config)))
     result = export_policy(other, make_source(), tmp_path / "b")
     assert result.onnx_max_normalised_error <= 1e-4
     manifest = load_bundle(tmp_path / "b").manifest
@@ -270,6 +282,17 @@ def test_openvino_runs_the_same_files(generator, walk, policy, tmp_path):
         np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-3, atol=1e-4)
 
 
+def test_what_the_network_is_told_is_computed_before_the_loop(policy, tmp_path):
+    other = fitted(Policy(replace(policy.config, network=SMALL["unet"])))
+    export_policy(other, make_source(), tmp_path / "b")
+    graph = onnx.load(tmp_path / "b" / "policy.onnx").graph
+    body = next(node.attribute[0].g for node in graph.node if node.op_type == "Loop")
+    assert {"Sin", "Cos"} <= {node.op_type for node in graph.node}
+    assert {"Sin", "Cos"}.isdisjoint(node.op_type for node in body.node)
+    used = {name for node in body.node for name in node.input}
+    assert not any("film" in name or "time" in name for name in used)
+
+
 def test_a_tolerance_is_for_energies_only(bundle):
     with pytest.raises(InferenceError, match=r"for energies only, got 0\.1"):
         Runtime(bundle).infer(observe(1), noise(1), tolerance=0.1)
@@ -286,6 +309,13 @@ def fit(policy: Policy) -> dict[str, torch.Tensor]:
     observation = {key: draw[wanted.dtype]((64, 1, *wanted.shape)) for key, wanted in inputs}
     policy.fit(observation | {"action": 0.03 * torch.randn(64, 16, 7)})
     return observation
+
+
+def disturbed(policy: Policy) -> Policy:
+    """Weights beside those of the start, at which transformers say nothing."""
+    for weight in policy.network.parameters():
+        weight.data += 0.05 * torch.randn_like(weight)
+    return policy
 
 
 def fitted(policy: Policy) -> Policy:

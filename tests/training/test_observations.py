@@ -17,11 +17,18 @@ from bridle.training import runs
 from bridle.training.collection import CollectConfig, collect
 from bridle.training.config import TrainConfig
 from bridle.training.demonstrations import DemonstrationError, load
+from bridle.training.demonstrations.storage import StoredSet, opened_sound
+from bridle.training.demonstrations.windows import WindowSampler
 from bridle.training.embeddings import embed
 from bridle.training.evaluation import TorchPolicy, evaluate
 from bridle.training.exceptions import TrainingError
 from bridle.training.learner import Learner
-from bridle.training.observations import encoder_config, settable
+from bridle.training.observations import (
+    encoder_config,
+    observed_arrays,
+    settable,
+    stored_observations,
+)
 from bridle.training.observer import Observer
 from bridle.training.structure import from_plain, to_plain
 from bridle.training.trainer import train
@@ -116,6 +123,36 @@ def test_the_sentence_of_an_episode_becomes_its_tokens(data):
     assert tokens.tolist() == [[words.encode(sentence).tolist()]]
     # What the expert says it does is not what a policy is told.
     assert {"above", "lower", "stay"}.isdisjoint(words.words)
+
+
+def test_some_observations_of_a_set_are_those_of_its_windows_and_no_others_are_read(
+    data, monkeypatch
+):
+    learner, _ = encoder(data, "image+text", n_obs_steps=2)
+    wanted, whole = learner.policy_config, load(data)
+    windows = WindowSampler(
+        replace(whole, arrays=observed_arrays(wanted.encoder, whole)),
+        horizon=wanted.window_steps,
+        n_obs_steps=2,
+        n_action_steps=wanted.n_action_steps,
+        obs_keys=tuple(wanted.encoder.inputs),
+    )
+    expected = windows.sample(np.linspace(0, len(windows) - 1, 7).astype(np.int64))
+    rows = []
+    read = StoredSet.read
+
+    def noted(self, key, start, stop):
+        rows.extend([key] * (stop - start))
+        return read(self, key, start, stop)
+
+    monkeypatch.setattr(StoredSet, "read", noted)
+    with opened_sound(data) as (stored, _):
+        found = stored_observations(wanted, stored, 7)
+    assert found.keys() == set(wanted.encoder.inputs)
+    for key, values in found.items():
+        np.testing.assert_array_equal(values, expected[key])
+        assert values.dtype == expected[key].dtype
+    assert rows.count("camera_front") == 14
 
 
 def test_an_environment_tells_a_policy_what_it_says(data):

@@ -8,7 +8,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from bridle.cli import main
-from bridle.deploy.export import TOLERANCE, Source, build_bundle, verify_parity
+from bridle.deploy.export import TOLERANCES, Source, build_bundle, verify_parity
 from bridle.training import runs
 
 from .written import AFTER, BEFORE, CASES, DATA, MAXIMUM, chunk_of, imported, policy_of
@@ -32,7 +32,7 @@ def test_an_imported_policy_can_be_exported(tmp_path):
     policy, _ = runs.load_policy(tmp_path / "run")
     source = Source("arm", "<mujoco/>", "push", ("a", "b"), 10.0, (), "0" * 64, {}, "")
     bundle = build_bundle(policy, source, tmp_path / "bundle")
-    assert verify_parity(policy, bundle, seeds=2, batch=2).normalised < TOLERANCE
+    assert verify_parity(policy, bundle, seeds=2, batch=2).normalised < TOLERANCES["float32"]
 
 
 def test_a_run_says_where_it_comes_from_and_what_is_seen(tmp_path):
