@@ -24,7 +24,7 @@ COMMANDS = {
     "export": "turn a trained policy into a bundle for the robot",
     "verify": "check a bundle, byte by byte and number by number",
     "sign": "vouch for a bundle with a key, or make a key",
-    "benchmark": "measure Bridle against the limits of the hardware: sim, data, train, latency",
+    "benchmark": "measure Bridle beside what is best: sim, data, train, latency, chunks",
     "reproduce": "make again what the documentation reports",
     "up": "start policy, guard, correction and robot, and watch over them",
     "say": "tell the running robot what to do better",

@@ -1,7 +1,8 @@
 """The policy as it runs on a robot, without ROS: observations in, timed chunks out."""
 
+import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridle.deploy.bundle import INSTRUCTION, ROBOT, TOKENIZER, Bundle
+from bridle.deploy.chunks import ActionChunk
 from bridle.deploy.exceptions import InferenceError, KinematicsError
+from bridle.deploy.execution import ChunkSampler, ExecutionConfig, Timeline
 from bridle.deploy.kinematics import Kinematics
+from bridle.deploy.robot import load_robot
 from bridle.deploy.runtime import Runtime
 from bridle.deploy.steering import Steering, SteeringConfig
 from bridle.deploy.tokens import Tokenizer
@@ -21,8 +25,10 @@ FROM_JOINT_STATES = ("joint_position", "joint_velocity", "gripper", "tcp_pose")
 """Observations that follow from the joint state; every other key arrives on its own."""
 
 
-LONGEST_REPLAN = 0.4
-"""A chunk follows the last one after this at the latest [s]: the guard waits for 0.5 s."""
+MARGIN = 0.05
+"""A chunk reaches the guard at least this long before it would stop waiting for one [s]."""
+ASTRAY = 0.2
+"""A robot this far from where it was sent [rad] is not doing what was planned: the plan is void."""
 
 
 @dataclass(frozen=True)
@@ -48,22 +54,45 @@ class TimedChunk:
     stamp: int
     """Stamp of the observation it was computed from [ns]."""
     times: Vector
-    """(H,) seconds after the observation."""
+    """(M,) seconds after the observation."""
     positions: Vector
-    """(H, A) absolute joint positions [rad]."""
+    """(M, A) absolute joint positions [rad], which end at rest."""
     score: float
+    """The generator's score; NaN for a chunk that is issued again."""
     seconds: float
     """Time the inference took."""
+    seam: float
+    """Largest distance of a joint between this plan and the one before where it takes over [rad];
+    NaN where there was none."""
 
 
 class PolicyServer:
     """Keeps the observation history, runs the policy, and carries out corrections."""
 
-    def __init__(self, bundle: Bundle, runtime: Runtime, *, seed: int, steering: SteeringConfig):
+    def __init__(
+        self,
+        bundle: Bundle,
+        runtime: Runtime,
+        *,
+        seed: int,
+        steering: SteeringConfig,
+        execution: ExecutionConfig | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Load the kinematics of the bundle.
+
+        Args:
+            bundle: verified.
+            runtime: what runs it.
+            seed: of the sampling noise.
+            steering: how corrections are carried out.
+            execution: how a chunk follows the one before.
+            clock: the time of `Observation.time` [s].
 
         Raises:
             KinematicsError: the bundle's arm does not fit its joint names.
+            RobotError: its robot is not known.
+            InferenceError: the policy cannot be executed so.
         """
         self.manifest = bundle.manifest
         self.runtime = runtime
@@ -87,20 +116,22 @@ class PolicyServer:
         self._history: deque[Observation] = deque(
             maxlen=int(1000 * self.manifest.n_obs_steps * self.manifest.dt) + 2
         )
-        self._planned: tuple[float, Vector, float] | None = None
+        self._robot = load_robot(self.manifest.robot)
+        self._tracks = np.array([j.tracking_tolerance is not None for j in self._robot.joints])
+        self._execution = ExecutionConfig() if execution is None else execution
+        self._sampler = ChunkSampler(runtime, self._execution)
+        self._clock = clock
+        self._timeline: Timeline | None = None
+        self._n_planned = 0
 
     def warm_up(self) -> None:
         """Run every graph once, so that the first real inference is as fast as the others."""
-        shape = (1, self.manifest.horizon, len(self.manifest.joint_names))
-        observation = {
-            spec.name: np.zeros((1, *spec.shape[1:]), spec.dtype) for spec in self.manifest.inputs
-        }
-        self.runtime.infer(observation, np.zeros(shape, np.float32))
+        self._sampler.warm_up()
 
     def clear(self) -> None:
         """Forget observations, nudges and the running chunk: a new episode. The pace stays."""
         self._history.clear()
-        self._planned = None
+        self._timeline = None
         self.steering = Steering(self.steering.config, pace=self.steering.pace)
 
     def instruct(self, sentence: str) -> None:
@@ -138,11 +169,17 @@ class PolicyServer:
         return tuple(missing)
 
     @property
+    def delay_steps(self) -> int:
+        """Control periods from an observation to the first use of its chunk, as measured."""
+        return 0 if self._timeline is None else self._timeline.delay.steps
+
+    @property
     def replan_seconds(self) -> float:
         """Time after which the next chunk is due."""
         executed = self.manifest.n_action_steps * self.manifest.dt
-        # Neither a slow pace nor a long slice may starve the guard of chunks.
-        return min(executed / max(1.0, self.steering.pace), LONGEST_REPLAN)
+        waits = self._robot.watchdogs.chunk - self.delay_steps * self.manifest.dt - MARGIN
+        # Neither a slow pace nor a long slice nor a slow network may starve the guard of chunks.
+        return max(0.0, min(executed / max(1.0, self.steering.pace), waits))
 
     def _window(self) -> list[Observation]:
         """The newest To observations on the control grid, oldest first, padded by repetition."""
@@ -153,13 +190,18 @@ class PolicyServer:
         wanted = newest.time - self.manifest.dt * np.arange(self.manifest.n_obs_steps)[::-1]
         return [history[int(np.abs(times - t).argmin())] for t in wanted]
 
+    def _undisplaced(self, observation: Observation) -> Vector:
+        """Where the joints (A,) [rad] would be without a nudge."""
+        offset = self.steering.offsets(np.array([observation.time]))[0]
+        if not offset.any():
+            return observation.position
+        position: Vector = self.kinematics.shift(observation.position[None], -offset)[0]
+        return position
+
     def _features(self, observation: Observation) -> dict[str, NDArray[Any]]:
         """One observation as the policy saw it in training, without the tool's displacement."""
         n = self.kinematics.n_joints
-        position = observation.position
-        offset = self.steering.offsets(np.array([observation.time]))[0]
-        if offset.any():
-            position = self.kinematics.shift(position[None], -offset)[0]
+        position = self._undisplaced(observation)
         derived = {
             "joint_position": lambda: position[:n],
             "joint_velocity": lambda: observation.velocity[:n],
@@ -183,19 +225,34 @@ class PolicyServer:
 
         Raises:
             InferenceError: nothing was observed yet, or an observation is missing or bad.
+            ChunkRefused: the inference took longer than its chunk lasts.
             KinematicsError: a nudged pose is out of reach.
         """
         if not self._history:
             raise InferenceError("no joint state has arrived yet")
         window = self._window()
+        newest = window[-1]
         features = [self._features(o) for o in window]
         batch = {key: np.stack([f[key] for f in features])[None] for key in features[0]}
-        shape = (1, self.manifest.horizon, len(self.manifest.joint_names))
-        noise = self._random.standard_normal(shape, dtype=np.float32)
-        inference = self.runtime.infer(batch, noise)
-        chunk = inference.chunk[0, self.manifest.first_action :].astype(np.float64)
-        self._planned = (window[-1].time, chunk, self.steering.pace)
-        return self._issue(window[-1], inference.score.item(), inference.seconds)
+        # A change of pace takes effect here: re-timing the running chunk would jump.
+        spacing = self.manifest.dt / self.steering.pace
+        timeline = self._timeline_at(newest)
+        epoch, previous = timeline.epoch, None
+        if self._execution.strategy == "rtc":
+            previous = timeline.previous(newest.time, self._sampler.rows, spacing)
+        began = time.perf_counter()
+        sampled = self._sampler(batch, self._random, previous)
+        seconds = time.perf_counter() - began
+        times: Vector = spacing * np.arange(self._sampler.rows, dtype=np.float64)
+        now = self._clock()
+        timeline.elapse(now)
+        idle, (running, _) = timeline.idle, timeline.segment.at(timeline.due)
+        chunk = ActionChunk(newest.time, times, sampled.positions)
+        timeline.accept(chunk, epoch=epoch, sequence=self._n_planned, now=now)
+        self._n_planned += 1
+        jump = np.abs(timeline.plan.positions[0] - running)[self._tracks]
+        seam = np.nan if idle else float(jump.max())
+        return self._issue(timeline, newest, sampled.score, seconds, seam)
 
     def reissue(self) -> TimedChunk | None:
         """The running chunk again from the newest observation on, with the present corrections.
@@ -205,29 +262,46 @@ class PolicyServer:
         Raises:
             KinematicsError: a nudged pose is out of reach.
         """
-        if self._planned is None or not self._history:
+        if self._timeline is None or not self._history:
             return None
-        return self._issue(self._history[-1], float("nan"), 0.0)
+        return self._issue(self._timeline, self._history[-1], np.nan, 0.0, np.nan)
 
-    def _issue(self, newest: Observation, score: float, seconds: float) -> TimedChunk:
-        assert self._planned is not None
-        # A change of pace takes effect with the next plan: re-timing a running chunk would jump.
-        planned_at, positions, pace = self._planned
-        step = self.manifest.dt / pace
-        times: Vector = np.arange(len(positions), dtype=np.float64) * step
-        times = times - (newest.time - planned_at)
-        keep = times > 0
-        if newest.time > planned_at:
-            # Start from where the running chunk is at the newest observation.
+    def _timeline_at(self, newest: Observation) -> Timeline:
+        """What is being executed, as far as the robot still does it."""
+        position = self._undisplaced(newest)
+        if self._timeline is None:
+            robot, dt = self._robot, self.manifest.dt
+            self._timeline = Timeline(
+                robot.limits,
+                dt,
+                position,
+                newest.time,
+                config=self._execution,
+                latency=robot.latency,
+            )
+        sent = self._timeline.position(newest.time)
+        if (np.abs(position - sent)[self._tracks] > ASTRAY).any():
+            # Held by the guard, or moved by hand.
+            self._timeline.reset(newest.time, position)
+        return self._timeline
+
+    def _issue(
+        self, timeline: Timeline, newest: Observation, score: float, seconds: float, seam: float
+    ) -> TimedChunk:
+        """What is to be executed from the newest observation on, with the corrections."""
+        instants, positions = timeline.path
+        times = instants - newest.time
+        past = int((times <= 0).sum())
+        if past:
             now = np.array([np.interp(0.0, times, column) for column in positions.T])
-            times = np.concatenate([[0.0], times[keep]])
-            positions = np.concatenate([now[None], positions[keep]])
-        positions = positions.copy()
+            times = np.concatenate([[0.0], times[past:]])
+            positions = np.concatenate([now[None], positions[past:]])
         instants = newest.time + times
         offsets = self.steering.offsets(instants)
         if offsets.any():
             positions = self.kinematics.shift(positions, offsets)
         n = self.kinematics.n_joints
         if positions.shape[1] > n:
+            positions = positions.copy()
             positions[:, n] = self.steering.grips(instants, positions[:, n])
-        return TimedChunk(newest.stamp, times, positions, score, seconds)
+        return TimedChunk(newest.stamp, times, positions, score, seconds, seam)

@@ -4,6 +4,7 @@ Callbacks only store what arrives. All planning happens in one thread of its own
 network never delays a message.
 """
 
+import math
 import threading
 import time
 import traceback
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import cast, get_args
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -21,9 +23,11 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64, Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 
+from bridle.deploy.backends import CHOICES
 from bridle.deploy.bundle import load_bundle
 from bridle.deploy.confinement import verify_confined
 from bridle.deploy.exceptions import InferenceError, KinematicsError
+from bridle.deploy.execution import ExecutionConfig, Strategy, suited
 from bridle.deploy.robot import load_robot
 from bridle.deploy.runtime import Runtime
 from bridle.deploy.serving import Observation, PolicyServer, TimedChunk
@@ -38,15 +42,26 @@ from bridle.ros_nodes.messages import (
 from bridle.ros_nodes.params import declare, param
 from bridle.ros_nodes.process import run, transition
 
+AUTO = "auto"
+
 
 @dataclass(frozen=True)
 class PolicyParams:
     """Parameters of policy_node."""
 
     bundle: str = param("Folder of the bundle to serve.")
-    provider: str = param("ONNX Runtime provider: cpu or cuda.", "cpu")
+    key: str = param("Public key that must have signed the bundle; empty: anyone may have.", "")
+    provider: str = param(f"What runs the network: {', '.join(CHOICES)}.", "cpu")
     threads: int = param("Threads of one inference.", 1)
     seed: int = param("Seed of the sampling noise.", 0)
+    strategy: str = param(
+        f"How a chunk follows the one before: {', '.join(get_args(Strategy))}, or auto: rtc for a "
+        "policy that can do it, else replace.",
+        AUTO,
+    )
+    candidates: int = param("Chunks sampled at once with rtc, of which one is executed.", 4)
+    blend_steps: int = param("Control steps from one chunk to the next with blend.", 4)
+    ensemble_decay: float = param("How much less each newer chunk weighs with ensemble.", 0.01)
     correction_hold: float = param("Time a nudge or a grip stays in force [s].", 3.0)
     max_nudge: float = param("Largest offset from the policy's path [m].", 0.10)
     observation_timeout: float = param("Age at which observation/<key> is too old [s].", 0.5)
@@ -55,6 +70,18 @@ class PolicyParams:
     def __post_init__(self) -> None:
         if self.threads < 1:
             raise ValueError(f"threads must be at least 1, got {self.threads}")
+        if self.provider not in CHOICES:
+            raise ValueError(f"provider must be one of {', '.join(CHOICES)}, got {self.provider!r}")
+        self.execution("replace")
+
+    def execution(self, suited: Strategy) -> ExecutionConfig:
+        """How chunks follow each other.
+
+        Args:
+            suited: what suits the policy, for `auto`.
+        """
+        strategy = suited if self.strategy == AUTO else cast(Strategy, self.strategy)
+        return ExecutionConfig(strategy, self.blend_steps, self.ensemble_decay, self.candidates)
 
 
 class PolicyNode(LifecycleNode):
@@ -72,6 +99,7 @@ class PolicyNode(LifecycleNode):
         self._extra: dict[str, tuple[NDArray[np.float32], float]] = {}
         self._chunks = 0
         self._slowest = 0.0
+        self._widest = 0.0
         self._problem = ""
         self.params = declare(self, PolicyParams)
 
@@ -80,7 +108,8 @@ class PolicyNode(LifecycleNode):
     @transition
     def on_configure(self) -> None:
         """Verify and load the bundle, warm it up, open the topics."""
-        bundle = load_bundle(Path(self.params.bundle))
+        signer = Path(self.params.key) if self.params.key else None
+        bundle = load_bundle(Path(self.params.bundle), signer)
         verify_confined(bundle)
         runtime = Runtime(bundle, self.params.provider, self.params.threads)
         steering = SteeringConfig(
@@ -89,7 +118,14 @@ class PolicyNode(LifecycleNode):
         pictures = [s.name for s in bundle.manifest.inputs if len(s.shape) > 3]
         if pictures:
             raise ValueError(f"{', '.join(pictures)}: cameras are not served over topics yet")
-        server = PolicyServer(bundle, runtime, seed=self.params.seed, steering=steering)
+        execution = self.params.execution(suited(runtime))
+        server = PolicyServer(
+            bundle,
+            runtime,
+            seed=self.params.seed,
+            steering=steering,
+            execution=execution,
+        )
         server.warm_up()
         joints = load_robot(bundle.manifest.robot).joints
         self._grips = {"open": joints[-1].position[0], "close": joints[-1].position[1]}
@@ -108,7 +144,8 @@ class PolicyNode(LifecycleNode):
         self.create_subscription(String, "instruction", self._on_instruction, qos.LATCHED)
         self.create_timer(0.25, self._publish_diagnostics)
         self.get_logger().info(
-            f"serving {self.params.bundle}: {bundle.manifest.task} on {bundle.manifest.robot}"
+            f"serving {self.params.bundle}: {bundle.manifest.task} on {bundle.manifest.robot}, "
+            f"by {runtime.provider}, strategy {execution.strategy}"
         )
 
     @transition
@@ -273,6 +310,8 @@ class PolicyNode(LifecycleNode):
         self._chunk_publisher.publish(trajectory(chunk.stamp, names, chunk.times, chunk.positions))
         self._chunks += 1
         self._slowest = max(self._slowest, chunk.seconds)
+        if not math.isnan(chunk.seam):
+            self._widest = max(self._widest, chunk.seam)
 
     # -- reports -----------------------------------------------------------------------------------
 
@@ -293,10 +332,15 @@ class PolicyNode(LifecycleNode):
                 "policy",
                 DiagnosticStatus.OK if ok else DiagnosticStatus.WARN,
                 sentence,
-                {"chunks": self._chunks, "slowest_inference_ms": round(1e3 * self._slowest, 2)},
+                {
+                    "chunks": self._chunks,
+                    "slowest_inference_ms": round(1e3 * self._slowest, 2),
+                    "widest_seam_rad": round(self._widest, 4),
+                    "delay_steps": 0 if self._server is None else self._server.delay_steps,
+                },
             )
         ]
-        self._slowest = 0.0
+        self._slowest = self._widest = 0.0
         self._diagnostics.publish(message)
 
 

@@ -159,12 +159,23 @@ class Graph:
 
 
 def simulated_graph(
-    bundle: str, *, task: str, robot: str, seed: int, camera_rate: float, log: str
+    bundle: str,
+    *,
+    task: str,
+    robot: str,
+    seed: int,
+    camera_rate: float,
+    log: str,
+    policy: Mapping[str, object] | None = None,
 ) -> list[Process]:
-    """Policy, correction, guard and the simulated robot, in the order in which they are stopped."""
+    """Policy, correction, guard and the simulated robot, in the order in which they are stopped.
+
+    `policy` holds further parameters of policy_node.
+    """
     nodes = "bridle.ros_nodes"
+    serving = {"bundle": bundle, "seed": seed, **(policy or {})}
     return [
-        Process("policy_node", f"{nodes}.policy_node", {"bundle": bundle, "seed": seed}),
+        Process("policy_node", f"{nodes}.policy_node", serving),
         Process("correction_node", f"{nodes}.correction_node", {"bundle": bundle, "log": log}),
         Process("guard_node", f"{nodes}.guard_node", {"robot": robot, "bundle": bundle}, True),
         Process(

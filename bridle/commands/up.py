@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from bridle import sim
 from bridle.commands import parse
@@ -27,6 +28,10 @@ class Options:
     """Task to simulate; by default the one the policy was trained on."""
     seed: int = 0
     """Seed of the simulated layout."""
+    provider: Literal["cpu", "cuda", "tensorrt", "openvino", "auto"] = "cpu"
+    """What runs the network."""
+    strategy: Literal["auto", "replace", "blend", "ensemble", "rtc"] = "auto"
+    """How a chunk follows the one before (docs/deployment.md)."""
     camera_rate: float = 0.0
     """Frames per second of camera/front [Hz]; 0 turns the camera off."""
     log: Path | None = None
@@ -60,6 +65,7 @@ def main(arguments: Sequence[str]) -> int:
             seed=options.seed,
             camera_rate=options.camera_rate,
             log=str(options.log.resolve()) if options.log else "",
+            policy={"provider": options.provider, "strategy": options.strategy},
         )
     )
     with graph:

@@ -6,16 +6,19 @@ from bridle.deploy.execution.guidance import (
     Guided,
     OneStep,
     Previous,
+    continued,
     guided_sample,
+    misfit,
     prefix_weights,
-    prefixed_sample,
 )
 from bridle.deploy.execution.merging import ExecutionConfig, Plan, Strategy
+from bridle.deploy.execution.sampling import ChunkSampler, Sampled, suited
 from bridle.deploy.execution.served import ServedPolicy
 from bridle.deploy.execution.timeline import Timeline
 from bridle.deploy.execution.tracking import Segment
 
 __all__ = [
+    "ChunkSampler",
     "DelayConfig",
     "DelayEstimate",
     "Encoded",
@@ -24,11 +27,14 @@ __all__ = [
     "OneStep",
     "Plan",
     "Previous",
+    "Sampled",
     "Segment",
     "ServedPolicy",
     "Strategy",
     "Timeline",
+    "continued",
     "guided_sample",
+    "misfit",
     "prefix_weights",
-    "prefixed_sample",
+    "suited",
 ]

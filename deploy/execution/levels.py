@@ -39,7 +39,7 @@ def levels(columns: Sequence[str], table: ArrayLike) -> Vector:
     if {"t", "dt"} <= named.keys():
         found = _straight(np.append(named["t"], named["t"][-1] + named["dt"][-1]))
     elif {"t", "share"} <= named.keys():
-        if (named["t"] >= 1).any() or np.any(named.get("momentum", 0)):
+        if (np.diff(named["t"]) <= 0).any() or np.any(named.get("momentum", 0)):
             raise InferenceError(
                 "sampling from a known beginning needs an energy that is told t, without momentum"
             )

@@ -28,6 +28,11 @@ class ExecutionConfig:
     """The i-th oldest of the chunks that cover a step weighs exp(-i times this) in `ensemble`: the
     oldest most, as in ACT (Zhao et al. 2023, arXiv 2304.13705); negative prefers the newest."""
 
+    candidates: int = 4
+    """Chunks that `rtc` samples at once, to execute the one that is nearest to the running one:
+    where the running chunk ends, the guidance alone does not always keep to one mode (chosen among
+    samples as in Bidirectional Decoding, Liu et al. 2024, arXiv 2408.17355)."""
+
     def __post_init__(self) -> None:
         if self.strategy not in get_args(Strategy):
             raise ValueError(
@@ -35,6 +40,8 @@ class ExecutionConfig:
             )
         if self.blend_steps < 1:
             raise ValueError(f"blend_steps must be at least 1, got {self.blend_steps}")
+        if not 1 <= self.candidates <= 1024:
+            raise ValueError(f"candidates must lie in 1..1024, got {self.candidates}")
         if not np.isfinite(self.ensemble_decay):
             raise ValueError(f"ensemble_decay must be finite, got {self.ensemble_decay}")
 

@@ -2,15 +2,8 @@
 
 from bridle.deploy.exceptions import InferenceError
 from bridle.deploy.execution.guidance import Array, Encoded, Observation
+from bridle.deploy.execution.levels import levels
 from bridle.deploy.runtime import Runtime
-
-COLUMNS = {
-    "flow": ("t", "dt"),
-    "shortcut": ("t", "dt"),
-    "energy": ("share", "t", "momentum"),
-    "diffusion": ("time", "p", "q", "clip", "a", "b", "c", "f", "std"),
-}
-"""Columns of the tables of the generators that can be guided (see `levels`)."""
 
 
 class ServedPolicy:
@@ -24,13 +17,15 @@ class ServedPolicy:
                 than the present chunk.
         """
         manifest = runtime.manifest
-        if manifest.generator not in COLUMNS or manifest.memory:
-            what = f"a {manifest.generator}" + (" with memory" if manifest.memory else "")
+        if manifest.memory:
             raise InferenceError(
-                f"{what} cannot be guided: {', '.join(COLUMNS)} can, without momentum or DPM-Solver"
+                f"a {manifest.generator} with memory cannot be guided; it can without momentum or "
+                "DPM-Solver"
             )
         self._runtime = runtime
-        self.columns = COLUMNS[manifest.generator]
+        self.columns = tuple(manifest.columns)
+        # The longest table, to refuse here what `levels` would refuse at the first chunk.
+        levels(self.columns, runtime.table(max(runtime.tables)))
 
     def encode(self, observation: Observation) -> Encoded:
         """See `Runtime.encode`."""

@@ -132,21 +132,42 @@ class Timeline:
         self._retrack(seam)
         return self.segment
 
-    def previous(self, observed_at: float, rows: int) -> Previous | None:
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is planned any more; the joints rest or brake."""
+        return self.plan.end <= self._due
+
+    @property
+    def path(self) -> tuple[Vector, Vector]:
+        """What is commanded, from the last command on: times (M,) [s], positions (M, n) [rad]."""
+        steps = np.arange(self.segment.start - 1, self.segment.end, dtype=np.float64)
+        times: Vector = self.origin + self.dt * steps
+        return times, np.concatenate([self._before[None], self.segment.positions])
+
+    def position(self, time: float) -> Vector:
+        """Where the joints are sent (n,) [rad] at a time since the last command [s]."""
+        times, positions = self.path
+        return np.array([np.interp(time, times, column) for column in positions.T])
+
+    def previous(
+        self, observed_at: float, rows: int, spacing: float | None = None
+    ) -> Previous | None:
         """What a chunk that is observed now has to continue; None where nothing is running.
 
         Args:
             observed_at: time of the observation, monotonic [s].
             rows: as many as the new chunk has from the observation on.
+            spacing: time between rows [s]; None: one control period.
         """
-        steps = (observed_at - self.origin) / self.dt + np.arange(rows)
-        n_planned = int((steps <= self.plan.end - 1 + 1e-6).sum()) if self._chunks else 0
+        spacing = self.dt if spacing is None else spacing
+        times = observed_at + spacing * np.arange(rows)
+        last = self.time(self.plan.end - 1)
+        n_planned = int((times <= last + 1e-6 * self.dt).sum()) if self._chunks else 0
         if not n_planned:
             return None
-        known = np.concatenate([self._before[None], self.segment.positions])
-        grid = np.arange(self.segment.start - 1, self.segment.end)
-        columns = [np.interp(steps, grid, column) for column in known.T]
-        delay = min(self.delay.steps, rows)
+        known, positions = self.path
+        columns = [np.interp(times, known, column) for column in positions.T]
+        delay = min(int(np.ceil(self.delay.steps * self.dt / spacing - 1e-6)), rows)
         return Previous(np.stack(columns, axis=1), delay, max(delay, n_planned))
 
     def reset(self, now: float, position: ArrayLike | None = None) -> int:

@@ -2,8 +2,13 @@ import json
 import math
 
 import pytest
+import torch
 
 from bridle.commands.benchmark import ACTIONS, main
+from bridle.deploy.export import Source, export_policy
+from bridle.policies import MLPConfig, Policy, PolicyConfig, StateEncoderConfig
+from bridle.sim import JOINT_NAMES
+from bridle.sim.robots.ur5e import kinematics_xml
 
 SIM = ["sim", "--envs", "2", "--steps", "6", "--rounds", "1", "--seconds", "0", "--pictures", "2"]
 DATA = ["data", "--episodes", "10", "--steps", "20", "--batch", "8", "--batches", "20"]
@@ -77,6 +82,45 @@ def test_train_gives_rates_and_fractions_of_a_bare_loop(tmp_path, capsys):
     assert "bound/s" in capsys.readouterr().out
 
 
+@pytest.fixture(scope="module")
+def two_mode_bundle(tmp_path_factory):
+    """Of an untrained policy that stays near where it is, on the arm of the simulator."""
+    torch.manual_seed(0)
+    sizes = {"joint_position": 6, "gripper": 1, "tcp_pose": 9, "object_state": 8}
+    policy = Policy(
+        PolicyConfig(
+            StateEncoderConfig(sizes), action_size=7, network=MLPConfig(width=16, blocks=1)
+        )
+    )
+    batch = {key: torch.randn(64, 1, n) for key, n in sizes.items()}
+    here = torch.nn.functional.pad(batch["joint_position"], (0, 1))
+    policy.fit(batch | {"action": here + 0.02 * torch.randn(64, 16, 7)})
+    source = Source(
+        "ur5e_2f85", kinematics_xml(), "pick-place-post", JOINT_NAMES, 20.0, (), "0" * 64, {}, ""
+    )
+    path = tmp_path_factory.mktemp("bundles") / "still"
+    export_policy(policy, source, path)
+    return path
+
+
+def test_chunks_drives_a_bundle_by_every_strategy_at_every_delay(two_mode_bundle, tmp_path, capsys):
+    chosen = ["--delays", "0", "3", "--strategies", "replace", "rtc", "--episodes", "2"]
+    file = tmp_path / "chunks.json"
+    assert main(["chunks", "--bundle", str(two_mode_bundle), *chosen, "--json", str(file)]) == 0
+    result = json.loads(file.read_text())
+    keys = [(row["policy"], row["delay"], row["strategy"]) for row in result["rows"]]
+    cells = [(delay, strategy) for delay in (0, 3) for strategy in ("replace", "rtc")]
+    assert keys == [(policy, *cell) for policy in ("two lanes", "still") for cell in cells]
+    lanes, driven = result["rows"][:4], result["rows"][4:]
+    assert all(row["switches"] > 0.4 for row in lanes if row["strategy"] == "replace")
+    assert all(row["switches"] == 0 for row in lanes if row["strategy"] == "rtc")
+    assert all(row["success"] == 0 and row["mean_steps"] == 200 for row in driven)
+    # A policy of noise is continued more closely than it would be by chance.
+    seams = {(row["delay"], row["strategy"]): row["seam_mrad"] for row in driven}
+    assert all(seams[delay, "rtc"] < 0.8 * seams[delay, "replace"] for delay in (0, 3))
+    assert "still" in capsys.readouterr().out
+
+
 def test_it_lists_its_actions(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
@@ -96,6 +140,9 @@ def test_it_lists_its_actions(capsys):
         (["train", "--pairs", "0"], "pairs must be at least 1, got 0"),
         (["train", "--threads", "0"], "threads must be at least 1, got 0"),
         (["train", "--seconds", "nan"], "seconds must not be negative, got nan"),
+        (["chunks", "--episodes", "0"], "episodes must be at least 1, got 0"),
+        (["chunks", "--delays", "-1"], "delays must not be negative"),
+        (["chunks", "--delays", "0", "--bundle", "/nowhere"], "/nowhere is not a folder"),
         (["data", "--batch", "0"], "batch must be at least 1, got 0"),
         (["data", "--steps", "3"], "at least the horizon 16, got 3"),
         (["data", "--json", "/tmp"], "--json /tmp is a folder"),

@@ -199,6 +199,34 @@ def test_a_segment_that_is_executed_elsewhere_elapses():
     assert timeline.delay.steps == 2  # rows 0 and 1 belonged to steps 2 and 3
 
 
+def test_at_half_the_pace_there_are_twice_as_many_rows_of_what_is_to_be_continued():
+    timeline = Timeline(LIMITS, DT, [0.0], 0.0, delay=DelayConfig(warm_up=0, initial=2))
+    accept(timeline, 0, chunk(0, 0.1 * np.arange(5)), step=0)
+    usual = timeline.previous(0.0, rows=5)
+    slow = timeline.previous(0.0, rows=9, spacing=2 * DT)
+    dense = timeline.previous(0.0, rows=9, spacing=DT / 2)
+    assert (usual.delay, usual.until) == (2, 5)
+    assert (slow.delay, slow.until) == (1, 3)
+    assert (dense.delay, dense.until) == (4, 9)
+    assert np.allclose(dense.positions[::2], usual.positions)
+
+
+def test_the_path_is_what_is_commanded_from_the_last_command_to_rest():
+    timeline = line()
+    assert timeline.idle
+    accept(timeline, 0, chunk(0, [0.0, 0.1, 0.2]), step=0)
+    assert not timeline.idle
+    take(timeline, 0, 1)
+    accept(timeline, 1, chunk(1, [0.1, 0.2, 0.3]), step=2)
+    times, positions = timeline.path
+    assert times[:3] == pytest.approx([0.1, 0.2, 0.3])
+    assert positions[:3, 0] == pytest.approx([0.1, 0.2, 0.3])
+    assert positions[-1] == positions[-2]
+    assert timeline.position(0.25) == pytest.approx([0.25])
+    take(timeline, 2, 3)
+    assert timeline.idle
+
+
 def test_a_slow_inference_counts_only_while_it_is_in_the_window():
     delay = DelayEstimate(DelayConfig(window=10, percentile=90, warm_up=1, initial=4))
     assert delay.steps == 4

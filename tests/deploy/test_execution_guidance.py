@@ -9,7 +9,6 @@ from bridle.deploy.execution import (
     Previous,
     guided_sample,
     prefix_weights,
-    prefixed_sample,
 )
 from bridle.deploy.execution.comparison import as_table, compare, run
 from bridle.deploy.execution.levels import levels
@@ -158,17 +157,6 @@ def test_few_steps_are_enough():
         chunk = guided_sample(flow(), AHEAD, x, Previous(running, 4, 12), n_steps=4).chunk
         assert mode(chunk) == -1
         assert np.abs(chunk[0] - lanes(np.arange(HORIZON))[0]).max() < 0.03
-
-
-@pytest.mark.parametrize("policy", [flow(), ddim()], ids=["flow", "ddim"])
-def test_a_trained_prefix_is_met_exactly(policy):
-    running = lanes(np.arange(HORIZON))[1]
-    chunk = prefixed_sample(
-        policy, AHEAD, noises(1)[0], Previous(running, 5, 5), trained_delay=8
-    ).chunk
-    np.testing.assert_allclose(chunk[0, :5], running[:5], atol=1e-12)
-    with pytest.raises(InferenceError, match="trained to continue up to 4 given actions, not 5"):
-        prefixed_sample(policy, AHEAD, noises(1)[0], Previous(running, 5, 5), trained_delay=4)
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)

@@ -1,16 +1,21 @@
 """Real-time chunking around the graphs of a bundle."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from bridle.deploy.exceptions import InferenceError
-from bridle.deploy.execution import Previous, ServedPolicy, guided_sample, prefixed_sample
-from bridle.deploy.execution.served import COLUMNS
+from bridle.deploy.execution import Previous, ServedPolicy, guided_sample
 from bridle.deploy.runtime import Runtime
-from bridle.policies.generators import GENERATORS
+from bridle.policies import (
+    DiffusionConfig,
+    EnergyConfig,
+    FlowConfig,
+    Policy,
+    RegressionConfig,
+    ShortcutConfig,
+)
 
 DELAY, UNTIL = 4, 10
 
@@ -34,9 +39,27 @@ def noise(runtime, seed=0):
     return np.random.default_rng(seed).standard_normal(shape, np.float32)
 
 
-@pytest.mark.parametrize("name", COLUMNS)
-def test_columns_are_those_of_the_generators(name):
-    assert COLUMNS[name] == GENERATORS[name][1].columns
+class Described:
+    """A runtime of which only the tables and what is said of them are there."""
+
+    def __init__(self, runtime, policy, generator):
+        self._generator = Policy(replace(policy.config, generator=generator)).generator
+        columns, memory = list(self._generator.columns), self._generator.memory
+        self.manifest = replace(runtime.manifest, columns=columns, memory=memory)
+        self.tables = [len(self._generator.table())]
+
+    def table(self, n_steps=None):
+        return self._generator.table(n_steps).numpy()
+
+
+@pytest.mark.parametrize(
+    "generator",
+    [FlowConfig(), ShortcutConfig(n_steps=4), EnergyConfig(n_steps=4), DiffusionConfig()],
+    ids=str,
+)
+def test_what_can_be_guided_is_known_by_the_columns_of_its_table(runtime, policy, generator):
+    described = Described(runtime, policy, generator)
+    assert ServedPolicy(described).columns == tuple(described.manifest.columns)
 
 
 def test_a_free_sample_is_what_the_runtime_infers(runtime, observation):
@@ -64,26 +87,17 @@ def test_a_guided_sample_begins_as_the_running_chunk_goes_on(runtime, observatio
         assert missed < 0.1 * without
 
 
-def test_a_given_beginning_is_met_by_a_policy_that_was_trained_for_it(runtime, observation):
-    running = runtime.infer(observation, noise(runtime, 1)).chunk[0].astype(float)
-    chunk = prefixed_sample(
-        ServedPolicy(runtime),
-        observation,
-        noise(runtime, 2),
-        Previous(running, DELAY, DELAY),
-        trained_delay=DELAY,
-    ).chunk
-    np.testing.assert_allclose(chunk[0, :DELAY], running[:DELAY], atol=1e-5)
-
-
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("generator", "message"),
     [
-        ({"generator": "regression"}, "a regression cannot be guided: flow, shortcut, energy"),
-        ({"memory": 1}, "with memory cannot be guided"),
+        (RegressionConfig(), "needs at least 2 steps"),
+        (DiffusionConfig(sampler="ddpm"), "needs the sampler ddim"),
+        (DiffusionConfig(sampler="dpm-solver++", n_steps=4), "with memory cannot be guided"),
+        (EnergyConfig(timed=False, n_steps=4), "needs an energy that is told t"),
     ],
+    ids=str,
 )
-def test_what_cannot_be_guided_is_refused(runtime, changes, message):
-    manifest = replace(runtime.manifest, **changes)
-    with pytest.raises(InferenceError, match=message):
-        ServedPolicy(SimpleNamespace(manifest=manifest))
+def test_what_cannot_be_guided_is_refused_in_one_line(runtime, policy, generator, message):
+    with pytest.raises(InferenceError, match=message) as refusal:
+        ServedPolicy(Described(runtime, policy, generator))
+    assert "\n" not in str(refusal.value)

@@ -13,6 +13,7 @@ ACTIONS = {
     "data": "windows of demonstrations per second, beside bare numpy",
     "train": "training steps per second, beside a bare loop of PyTorch",
     "latency": "milliseconds to a chunk, beside bare ONNX Runtime, PyTorch and the processor",
+    "chunks": "seams, mode switches and success where chunks meet, for each delay",
 }
 """Action -> what it does; each lives in `bridle.commands.benchmark.<action>`."""
 
