@@ -21,8 +21,10 @@ $(STAMP): pyproject.toml constraints.txt setup.py
 demo: setup
 	$(BIN)/bridle demo
 
+# Two at a time, but for those that start nodes: these would hear each other.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/integration --ignore tests/ros_nodes
+	$(BIN)/python -m pytest tests/ros_nodes tests/integration
 
 lint: setup
 	$(BIN)/ruff check .

@@ -24,7 +24,9 @@ class Footprint:
     first_chunk_seconds: float
     """The first inference."""
     resident_mb: float | None
-    """Most memory that it had at any time [10^6 bytes]; None where there is no /proc."""
+    """Memory that it has after that [10^6 bytes]; None where there is no /proc."""
+    peak_mb: float | None
+    """Most that it had at any time, which is while it loads."""
 
 
 def footprint(bundle: Path) -> Footprint:
@@ -54,14 +56,17 @@ def _serve(folder: str) -> Footprint:
     observation = {s.name: np.zeros((1, *s.shape[1:]), s.dtype) for s in manifest.inputs}
     chunk = (1, manifest.horizon, len(manifest.joint_names))
     inference = runtime.infer(observation, np.zeros(chunk, np.float32))
-    return Footprint(imported - began, loaded - imported, inference.timings.total, _resident())
+    seconds = imported - began, loaded - imported, inference.timings.total
+    return Footprint(*seconds, *_memory())
 
 
-def _resident() -> float | None:
+def _memory() -> tuple[float, float] | tuple[None, None]:
+    """Now, and at most."""
     if not STATUS.exists():
-        return None
+        return None, None
     lines = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
-    return 1024e-6 * int(lines["VmHWM"].removesuffix("kB"))
+    now, most = (1024e-6 * int(lines[key].removesuffix("kB")) for key in ("VmRSS", "VmHWM"))
+    return now, most
 
 
 if __name__ == "__main__":

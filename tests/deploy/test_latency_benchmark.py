@@ -32,7 +32,7 @@ def test_every_backend_is_measured_in_the_same_run():
 def test_serving_a_small_policy_takes_little_of_a_robots_computer(exported):
     cost = footprint(exported)
     # What PyTorch takes to be imported alone is more.
-    assert cost.resident_mb < 150
+    assert cost.resident_mb <= cost.peak_mb < 150
     assert cost.import_seconds < 2.0
 
 
@@ -43,7 +43,7 @@ def test_a_bundle_that_cannot_be_served_is_named_in_one_line(tmp_path):
 
 def test_its_tables_fit_into_80_columns(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
-    cost = Footprint(0.1, 12.34, 0.1234, 1234.5)
+    cost = Footprint(0.1, 12.34, 0.1234, 1234.5, 1234.5)
     rows = tuple(
         LatencyRow(model, backend, 63_560_000, 1234.5, 1234.5, 0.0123, None, 1)
         for model in MODELS

@@ -81,6 +81,7 @@ def _robot_side(result: LatencyBenchmark) -> Table:
         "load",
         "first chunk",
         "memory",
+        "peak",
         texts=1,
         caption="s, ms, MB of a process that does nothing but serve the policy",
     )
@@ -90,7 +91,7 @@ def _robot_side(result: LatencyBenchmark) -> Table:
             f"{cost.import_seconds:.2f}",
             f"{cost.load_seconds:.2f}",
             f"{1e3 * cost.first_chunk_seconds:.1f}",
-            "?" if cost.resident_mb is None else f"{cost.resident_mb:.0f}",
+            *("?" if mb is None else f"{mb:.0f}" for mb in (cost.resident_mb, cost.peak_mb)),
         )
     return table
 
