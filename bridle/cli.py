@@ -17,7 +17,6 @@ COMMANDS = {
     "collect": "record demonstrations of a task's expert",
     "data": "look at demonstration sets, check them and change them",
     "train": "train a policy on a demonstration set",
-    "finetune": "make a trained policy better by rewards and costs: iql, fisor",
     "sweep": "train seeds and settings side by side and compare them",
     "import": "make a run of a policy that was trained elsewhere: LeRobot",
     "evaluate": "count a policy's successes in simulation",
