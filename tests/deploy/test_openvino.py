@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from bridle.deploy.backends import COMPILED, OpenVino, Signature
+from bridle.deploy.backends import OpenVino, Signature
+from bridle.deploy.backends.open_vino import COMPILED
 from bridle.deploy.exceptions import BundleError
 
 pytest.importorskip("openvino")

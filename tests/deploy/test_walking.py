@@ -84,6 +84,7 @@ class Device:
             get_inputs=lambda: named[0],
             get_outputs=lambda: named[1],
             get_providers=self.get_available_providers,
+            disable_fallback=lambda: None,
             io_binding=self.io_binding,
             run_with_iobinding=self.run,
         )
@@ -114,7 +115,7 @@ class Device:
 @pytest.fixture
 def device(monkeypatch):
     device = Device()
-    monkeypatch.setattr("bridle.deploy.backends._onnxruntime", lambda: device)
+    monkeypatch.setattr("bridle.deploy.backends.onnx_runtime._onnxruntime", lambda: device)
     return device
 
 

@@ -1,12 +1,13 @@
-"""What runs an ONNX graph: ONNX Runtime on a CPU or a GPU, or OpenVINO."""
+"""ONNX Runtime, on a CPU or a GPU."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bridle.deploy.backends.graph import KEPT, Signature, UnavailableError
 from bridle.deploy.exceptions import BundleError
 
 Array = NDArray[Any]
@@ -17,82 +18,6 @@ PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 """Of ONNX Runtime."""
-CHOICES = (*PROVIDERS, "openvino", "auto")
-KEPT = 8
-"""Batches and tables for which buffers are kept."""
-COMPILED = 4
-"""Those for which graphs of OpenVINO are kept, each with weights of its own."""
-ROUNDING = 1e-4
-"""Largest difference of two compiled graphs of one model, of their largest number."""
-
-
-@dataclass(frozen=True)
-class Signature:
-    """What a graph takes and gives."""
-
-    name: str
-    """File of the bundle."""
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    fixed: bool = True
-    """Whether the shapes of what it gives follow from those of what it takes."""
-    repeated: bool = False
-    """Whether it is run many times for one result, so that a GPU had better record it."""
-    half: bool = False
-    """Whether there is float16 in it."""
-
-    def check(self, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-        """Compare with what a loaded graph has.
-
-        Raises:
-            BundleError: it takes or gives something else.
-        """
-        if set(inputs) != set(self.inputs) or set(outputs) != set(self.outputs):
-            raise BundleError(
-                f"{self.name} takes {sorted(inputs)} and gives {sorted(outputs)}, "
-                f"expected {sorted(self.inputs)} and {sorted(self.outputs)}"
-            )
-
-
-class Graph(Protocol):
-    """A loaded graph."""
-
-    used: str
-    """What really runs it."""
-
-    def __call__(self, feed: Mapping[str, Array]) -> list[Array]:
-        """Run: arrays by the names of the inputs -> arrays in the order of the outputs."""
-        ...
-
-
-def open_graph(model: bytes, signature: Signature, provider: str, threads: int) -> Graph:
-    """Load a graph.
-
-    Args:
-        model: ONNX.
-        signature: what it must take and give.
-        provider: one of `CHOICES`. `auto` is a GPU if there is one that works, else the CPU.
-        threads: threads within one operator.
-
-    Raises:
-        BundleError: the provider is not there, or the graph cannot be loaded.
-    """
-    if provider not in CHOICES:
-        raise BundleError(f"provider must be one of {', '.join(CHOICES)}, got {provider!r}")
-    if threads < 1:
-        raise BundleError(f"threads must be at least 1, got {threads}")
-    if provider == "openvino":
-        return OpenVino(model, signature, threads)
-    if provider != "auto":
-        return OnnxRuntime(model, signature, provider, threads)
-    try:
-        return OnnxRuntime(model, signature, "cuda", threads)
-    except _UnavailableError:
-        return OnnxRuntime(model, signature, "cpu", threads)
-
-
-class _UnavailableError(BundleError):
-    """A provider that was asked for is not there."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +59,7 @@ class OnnxRuntime:
         self._ort = ort = _onnxruntime()
         wanted = PROVIDERS[provider]
         if wanted not in ort.get_available_providers():
-            raise _UnavailableError(
+            raise UnavailableError(
                 f"this ONNX Runtime has no {wanted}; install 'bridle[gpu]', or choose the "
                 "provider cpu"
             )
@@ -159,7 +84,7 @@ class OnnxRuntime:
         # It falls back to the CPU without a word.
         self.used = self._session.get_providers()[0]
         if self.used != wanted:
-            raise _UnavailableError(
+            raise UnavailableError(
                 f"asked for {wanted} but ONNX Runtime fell back to {self.used}; install "
                 "'bridle[gpu]' with CUDA 13 and cuDNN 9, or choose the provider cpu"
             )
@@ -183,7 +108,11 @@ class OnnxRuntime:
         providers = [(PROVIDERS[provider], own)]
         if provider != "cpu":
             providers.append((PROVIDERS["cpu"], {}))
-        return self._ort.InferenceSession(model, options, providers=providers)
+        session = self._ort.InferenceSession(model, options, providers=providers)
+        # Otherwise a run that fails would go over to the CPU, and the file would stay in memory.
+        session.disable_fallback()
+        session._model_bytes = None
+        return session
 
     def __call__(self, feed: Mapping[str, Array]) -> list[Array]:
         """Run."""
@@ -251,88 +180,6 @@ class OnnxRuntime:
 def _cannot_load(signature: Signature, error: Exception) -> BundleError:
     """ONNX Runtime raises bare pybind exceptions."""
     return BundleError(f"{signature.name} cannot be loaded: {str(error).splitlines()[0]}")
-
-
-class OpenVino:
-    """A graph compiled by OpenVINO for the CPU, which is faster on large networks.
-
-    It is compiled once more for each set of shapes that comes, when it first comes: with shapes
-    that are known, a loop takes half the time. What comes of that is checked once against the graph
-    as it was loaded, which goes on in its place if they differ: OpenVINO 2026.4 was seen to give
-    wrong numbers for a loop over tensors of one row.
-    """
-
-    used = "OpenVINO CPU"
-
-    def __init__(self, model: bytes, signature: Signature, threads: int) -> None:
-        """Load.
-
-        Raises:
-            BundleError: OpenVINO is not there, or cannot compile the graph.
-        """
-        try:
-            import openvino
-        except ImportError as error:
-            raise _UnavailableError(
-                "OpenVINO is missing: pip install 'bridle[openvino]'"
-            ) from error
-        self.signature = signature
-        self._core = openvino.Core()
-        self._settings = {
-            "INFERENCE_NUM_THREADS": threads,
-            "PERFORMANCE_HINT": "LATENCY",
-            # By itself it would compute in bfloat16 where the processor can.
-            "INFERENCE_PRECISION_HINT": "f32",
-        }
-        try:
-            self._model = self._core.read_model(model)
-            self._plain = self._compiled(self._model)
-        except RuntimeError as error:
-            raise BundleError(
-                f"{signature.name} cannot be loaded by OpenVINO: {str(error).splitlines()[0]}"
-            ) from error
-        signature.check(
-            [_name(each, signature.inputs) for each in self._model.inputs],
-            [_name(each, signature.outputs) for each in self._model.outputs],
-        )
-        self._fitted: dict[tuple[Any, ...], Any] = {}
-
-    def _compiled(self, model: Any) -> Any:
-        return self._core.compile_model(model, "CPU", self._settings).create_infer_request()
-
-    def __call__(self, feed: Mapping[str, Array]) -> list[Array]:
-        """Run."""
-        given = {name: feed[name] for name in self.signature.inputs}
-        shapes = tuple(array.shape for array in given.values())
-        request = self._fitted.get(shapes)
-        if request is None:
-            if len(self._fitted) >= COMPILED:
-                self._fitted.clear()
-            request = self._fitted[shapes] = self._fit(given)
-        return self._run(request, given)
-
-    def _run(self, request: Any, given: Mapping[str, Array]) -> list[Array]:
-        results = request.infer(given, share_inputs=True, share_outputs=False)
-        return [results[name] for name in self.signature.outputs]
-
-    def _fit(self, given: Mapping[str, Array]) -> Any:
-        """A request for these shapes alone, if it agrees with the one for any."""
-        model = self._model.clone()
-        model.reshape({name: list(array.shape) for name, array in given.items()})
-        fitted = self._compiled(model)
-        pairs = zip(self._run(fitted, given), self._run(self._plain, given), strict=True)
-        return fitted if all(_agree(*pair) for pair in pairs) else self._plain
-
-
-def _name(port: Any, wanted: Sequence[str]) -> str:
-    """What an input or output is called; where it has more names, the one that is wanted."""
-    names: set[str] = port.get_names()
-    return next((name for name in names if name in wanted), port.get_any_name())
-
-
-def _agree(a: Array, b: Array) -> bool:
-    """Whether two results are the same but for rounding."""
-    return a.shape == b.shape and bool(np.abs(a - b).max() <= ROUNDING * np.abs(b).max())
 
 
 def _onnxruntime() -> Any:
