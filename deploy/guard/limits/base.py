@@ -1,0 +1,133 @@
+"""What a limit is: inequalities on the next joint velocity, and a judgement of a configuration."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridle.deploy.guard.braking import stopping_speed
+from bridle.deploy.guard.model import RobotModel
+from bridle.deploy.robot import JointLimits
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Something that moves, or a person, as a ball around it."""
+
+    position: tuple[float, float, float]
+    """Of its centre, base frame [m]."""
+    radius: float
+    """[m]."""
+    speed: float
+    """Largest speed at which it may come [m/s]: 1.6 for a person whose speed is not measured."""
+
+
+@dataclass(frozen=True, eq=False)
+class Situation:
+    """Where the robot is; what several limits need is computed once."""
+
+    q: Vector
+    """Last command (n,) [rad]."""
+    v: Vector
+    """Its velocity (n,) [rad/s]."""
+    a: Vector
+    """Its acceleration (n,) [rad/s^2]."""
+    wanted: Vector
+    """Velocity that is asked for (n,) [rad/s]."""
+    dt: float
+    """Control period [s]."""
+    latency: float
+    """Time from a command to the motion it causes [s]."""
+    limits: JointLimits
+    model: RobotModel
+    """In the configuration q."""
+    obstacles: tuple[Obstacle, ...] = ()
+    build_up: float = 0.0
+    """Time in which the acceleration goes from nothing to its limit, a / j [s]."""
+
+    @property
+    def delay(self) -> float:
+        """T: from a measurement to the full deceleration that answers it [s]."""
+        return self.dt + self.latency + self.build_up
+
+    def deceleration(self, gradient: Vector) -> float:
+        """How fast a rate of change g u can be taken back by braking along g.
+
+        A velocity u = s g / |g| is braked with the same share of every joint's acceleration:
+        the rate |g| s falls by |g| min_i(a_i |g| / |g_i|).
+
+        Args:
+            gradient: g (n,), in some unit per rad.
+
+        Returns:
+            In that unit per s^2.
+        """
+        length = float(np.linalg.norm(gradient))
+        if length < 1e-12:
+            return 0.0
+        shares = np.abs(gradient) / length / self.limits.acceleration
+        return length / float(shares.max())
+
+    def approach(self, gradient: Vector, distance: float) -> float:
+        """Largest rate at which a distance may shrink so that it is not used up, per s.
+
+        See `stopping_speed`. What is used up already has to grow, slowly: at the rate at which it
+        would be made good in a fifth of a second.
+        """
+        if distance < 0:
+            return distance / 0.2
+        return float(stopping_speed(distance, self.deceleration(gradient), self.delay))
+
+
+class Rows(NamedTuple):
+    """matrix u <= bound for the velocity u (n,) [rad/s] of the next period."""
+
+    matrix: Vector
+    """(m, n)."""
+    bound: Vector
+    """(m,)."""
+    names: tuple[str, ...]
+    """What each row is about."""
+
+
+class Excess(NamedTuple):
+    """By how much a configuration breaks a limit, at worst."""
+
+    what: str
+    value: float
+    bound: float
+    unit: str
+    by: float
+    """Above 0 outside, in `unit`."""
+
+
+class Limit:
+    """One limit.
+
+    `share`, `bounds` and `rows` shape the next velocity, `excess` judges what comes of it.
+    """
+
+    name: str
+    soft: bool = False
+    """Whether it may give way where it contradicts others."""
+
+    def share(self, s: Situation) -> float:
+        """Share of the velocity asked for that is allowed: slower along the same path."""
+        return 1.0
+
+    def bounds(self, s: Situation) -> tuple[Vector, Vector] | None:
+        """Lowest and highest velocity of each joint, (n,) each [rad/s]."""
+        return None
+
+    def rows(self, s: Situation) -> Rows | None:
+        """Inequalities over several joints."""
+        return None
+
+    def excess(self, model: RobotModel) -> Excess | None:
+        """By how much the configuration of `model` breaks this limit, at worst; None if it has
+        nothing to say of configurations.
+        """
+        return None
