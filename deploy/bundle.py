@@ -9,6 +9,8 @@
       robot.xml         kinematics of the arm (MJCF)
       card.md           where the policy comes from and how well it does
       tokenizer.json    words to numbers, if the policy reads instructions
+      guard.json        when the policy counts as lost (`bridle calibrate`), if it is calibrated
+      support.npz       the conditions it was trained on, if it is calibrated
       signature.json    who vouches for it (`bridle sign`), if anybody does
 
 Nothing is unpickled, and a bundle is read once: what was hashed is what is used. What a library
@@ -22,7 +24,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,8 @@ import dacite
 
 from bridle.deploy import signature, strict_json
 from bridle.deploy.exceptions import BundleError, KinematicsError
+from bridle.deploy.familiarity.calibration import Calibration
+from bridle.deploy.familiarity.support import Support
 from bridle.deploy.inspection import (
     Tables,
     inspect_graph,
@@ -44,6 +48,7 @@ MANIFEST = "manifest.json"
 ENCODER, STEP, TABLE, POLICY = "encoder.onnx", "step.onnx", "table.npz", "policy.onnx"
 ROBOT, CARD = "robot.xml", "card.md"
 TOKENIZER = "tokenizer.json"
+GUARD, SUPPORT = "guard.json", "support.npz"
 INSTRUCTION = "instruction"
 """The input that holds a sentence."""
 COMMITTED, N_COMMITTED = "committed", "n_committed"
@@ -234,16 +239,37 @@ def write_bundle(
     text = json.dumps(asdict(manifest), indent=2) + "\n"
     # What could not be read again is not written.
     _check_tables(path, _parse_manifest(text.encode(), path), tables)
+    _check_calibration(path, manifest, contents)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     for name, data in contents.items():
         (scratch / name).write_bytes(data)
     (scratch / MANIFEST).write_text(text)
     scratch.chmod(0o755)
+    # The old one goes last: whenever this is cut off, one of the two is whole.
+    replaced = scratch.with_name(f"{scratch.name}.old")
     if path.exists():
-        shutil.rmtree(path)
+        path.rename(replaced)
     scratch.rename(path)
+    if replaced.exists():
+        shutil.rmtree(replaced)
     return manifest
+
+
+def amend_bundle(bundle: Bundle, contents: Mapping[str, bytes]) -> Manifest:
+    """Write a bundle again with files added or replaced, and without its signature.
+
+    Args:
+        bundle: as it was read.
+        contents: file name -> bytes.
+
+    Raises:
+        BundleError: a file holds what `load_bundle` would refuse.
+    """
+    made = ("format_version", "files")
+    kept = {f.name: getattr(bundle.manifest, f.name) for f in fields(Manifest)}
+    description = {name: value for name, value in kept.items() if name not in made}
+    return write_bundle(bundle.path, {**bundle.contents, **contents}, description)
 
 
 def _is_bundle(folder: Path) -> bool:
@@ -318,6 +344,7 @@ def load_bundle(folder: Path | str, key: Path | None = None) -> Bundle:
             raise BundleError(f"{folder}: {unlisted[0][:40]!a} is not listed in {MANIFEST}")
         contents = {name: _read(opened, name, digest) for name, digest in manifest.files.items()}
     _check_tables(folder, manifest, inspect(folder, contents))
+    _check_calibration(folder, manifest, contents)
     return Bundle(folder, manifest, contents, sha256(data))
 
 
@@ -374,6 +401,19 @@ def _check_tables(where: Path, manifest: Manifest, tables: Tables) -> None:
         )
 
 
+def _check_calibration(where: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> None:
+    if (GUARD in contents) != (SUPPORT in contents):
+        raise BundleError(f"{where}: {GUARD} and {SUPPORT} go together, one is missing")
+    if GUARD not in contents:
+        return
+    found = Calibration.from_bytes(contents[GUARD]).weights_digest
+    if found != manifest.weights_digest:
+        raise BundleError(
+            f"{where}: {GUARD} is of other weights, {found[:12]!a} and not "
+            f"{manifest.weights_digest[:12]!a}; run bridle calibrate"
+        )
+
+
 def inspect(where: Path, contents: Mapping[str, bytes]) -> Tables:
     """Look at everything that a library will load, before it does.
 
@@ -391,6 +431,12 @@ def inspect(where: Path, contents: Mapping[str, bytes]) -> Tables:
         if TOKENIZER in contents:
             name = TOKENIZER
             inspect_tokenizer(contents[TOKENIZER])
+        if GUARD in contents:
+            name = GUARD
+            Calibration.from_bytes(contents[GUARD])
+        if SUPPORT in contents:
+            name = SUPPORT
+            Support.from_bytes(contents[SUPPORT])
         name = TABLE
         return inspect_tables(contents[TABLE])
     except (BundleError, KinematicsError, UnicodeDecodeError) as error:

@@ -99,21 +99,32 @@ class Episode:
 class Rehearsal:
     """Runs a bundle as its robot would."""
 
-    def __init__(self, bundle: Bundle, config: RehearsalConfig | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        config: RehearsalConfig | None = None,
+        *,
+        serve: Callable[..., PolicyServer] = PolicyServer,
+    ) -> None:
         """Load the policy.
+
+        Args:
+            bundle: verified.
+            config: how it is deployed.
+            serve: makes the server of an episode, of what a `PolicyServer` is made of.
 
         Raises:
             InferenceError: the policy cannot be executed so.
         """
         self.config = config = RehearsalConfig() if config is None else config
         self.manifest = manifest = bundle.manifest
-        self._bundle, self._runtime = bundle, Runtime(bundle)
+        self._bundle, self._runtime, self._serve = bundle, Runtime(bundle), serve
         longest = config.delay + (config.every or max(config.delay, manifest.n_action_steps))
         self._robot = patient(load_robot(manifest.robot), longest * manifest.dt)
         self.kinematics = self._server(0, lambda: 0.0).kinematics
 
     def _server(self, seed: int, clock: Callable[[], float]) -> PolicyServer:
-        return PolicyServer(
+        return self._serve(
             self._bundle,
             self._runtime,
             seed=seed,

@@ -122,7 +122,9 @@ class Runtime:
                 ),
             )
         }
-        self._bundle, self._provider, self._threads = bundle, provider, threads
+        # Not the bundle: the bytes of a graph are let go of when it is loaded.
+        self._models = {name: bundle.contents[name] for name in self._signatures}
+        self._provider, self._threads = provider, threads
         self._graphs: dict[str, Graph] = {}
         self._checked = InputCheck(manifest)
         self._walk: Walk | None = None
@@ -140,8 +142,9 @@ class Runtime:
     def _graph(self, name: str) -> Graph:
         """A graph, loaded when it is first needed."""
         if name not in self._graphs:
-            model, signature = self._bundle.contents[name], self._signatures[name]
+            model, signature = self._models[name], self._signatures[name]
             self._graphs[name] = open_graph(model, signature, self._provider, self._threads)
+            del self._models[name]
         return self._graphs[name]
 
     def table(self, n_steps: int | None = None) -> Floats:

@@ -75,8 +75,8 @@ def origin_of(config: runs.RunConfig, policy: Policy, versions: dict[str, str]) 
     )
 
 
-def real_observations(config: runs.RunConfig) -> dict[str, NDArray[Any]]:
-    """Some that the policy was trained on; none if the set has gone or is another one now."""
+def real_observations(config: runs.RunConfig, n: int = REAL) -> dict[str, NDArray[Any]]:
+    """`n` that the policy was trained on; none if the set has gone or is another one now."""
     card, wanted = config.data, config.policy.encoder.inputs
     try:
         with opened_sound(card.path) as (stored, _):
@@ -86,7 +86,7 @@ def real_observations(config: runs.RunConfig) -> dict[str, NDArray[Any]]:
                 for key, each in wanted.items()
                 if key != INSTRUCTION
             )
-            return stored_observations(config.policy, stored, REAL) if same else {}
+            return stored_observations(config.policy, stored, n) if same else {}
     except (DemonstrationError, TrainingError):
         return {}
 

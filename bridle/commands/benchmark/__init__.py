@@ -14,6 +14,7 @@ ACTIONS = {
     "train": "training steps per second, beside a bare loop of PyTorch",
     "latency": "milliseconds to a chunk, beside bare ONNX Runtime, PyTorch and the processor",
     "chunks": "seams, mode switches and success where chunks meet, for each delay",
+    "familiarity": "what a calibrated bundle notices: false alarms, and shifts it has not seen",
 }
 """Action -> what it does; each lives in `bridle.commands.benchmark.<action>`."""
 

@@ -1,0 +1,215 @@
+"""Measure what a calibrated bundle notices: false alarms, and changes that it has not seen.
+
+Runs pick-place as it is deployed, first as it was demonstrated, then with each of the shifts of
+`bridle.sim.shifts`. Nothing acts on an alarm here, so that it can be seen what would have happened.
+"""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Column, Table
+
+from bridle import sim
+from bridle.cli import write_json
+from bridle.commands import parse
+from bridle.commands.benchmark import machine
+from bridle.deploy.bundle import GUARD, SUPPORT, load_bundle
+from bridle.deploy.confinement import verify_confined
+from bridle.deploy.execution import ExecutionConfig, Strategy
+from bridle.deploy.familiarity.alarm import AlarmConfig, AlarmState, Level, assess
+from bridle.deploy.familiarity.calibration import Calibration, peaks
+from bridle.deploy.familiarity.rehearsing import ScoredEpisode, ScoredRehearsal
+from bridle.deploy.familiarity.support import Support
+from bridle.deploy.rehearsal import RehearsalConfig
+from bridle.sim.shifts import SHIFTS, Shift
+from bridle.training.outcomes import wilson_interval
+
+FIRST_SEED = 20_000
+"""Seeds start here; none was used in training, in calibration or in an evaluation."""
+TASK = "pick-place"
+CLEAN = "as demonstrated"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `bridle benchmark familiarity`."""
+
+    bundle: Path
+    """Calibrated bundle of pick-place."""
+    clean: int = 200
+    """Episodes as demonstrated."""
+    episodes: int = 50
+    """Episodes of each shift."""
+    first_seed: int = FIRST_SEED
+    """Seed of the first episode."""
+    json: Path | None = None
+    """Write the result here."""
+
+    def __post_init__(self) -> None:
+        if self.clean < 2 or self.episodes < 1:
+            raise ValueError(
+                f"clean must be at least 2 and episodes at least 1, got {self.clean}, "
+                f"{self.episodes}"
+            )
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of episode."""
+
+    shift: str
+    episodes: int
+    success: float
+    """Share of episodes."""
+    auroc: dict[str, float]
+    """Score -> probability that its highest value in a shifted episode is above that of one as
+    demonstrated, ties counting half. Both have as many chunks, so that a long episode is no sign;
+    `both` is the second highest of all heights within the window."""
+    held: float
+    """Share of episodes with a HOLD after the shift began."""
+    held_interval: tuple[float, float]
+    """95 %, Wilson."""
+    held_after: float | None
+    """Median of the steps from the beginning of the shift to the first HOLD."""
+    cautioned: float
+    """Share of episodes with a CAUTION or a HOLD after the shift began."""
+    cautioned_after: float | None
+    failures: int
+    """Episodes that failed."""
+    failures_held: int
+    """Of these, with a HOLD."""
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """An episode with what would have been said."""
+
+    success: bool
+    scores: tuple[dict[str, float], ...]
+    """Of each chunk; with `both`."""
+    held_at: int | None
+    """Control step of the first HOLD after the shift began, counted from there."""
+    cautioned_at: int | None
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the command."""
+    options = parse(Options, "benchmark familiarity", arguments, __doc__)
+    bundle = load_bundle(options.bundle)
+    verify_confined(bundle)
+    if bundle.manifest.task != TASK or GUARD not in bundle.contents:
+        raise ValueError(f"{options.bundle} must be of {TASK}, and calibrated: bridle calibrate")
+    calibration = Calibration.from_bytes(bundle.contents[GUARD])
+    rehearsal = ScoredRehearsal(
+        bundle,
+        RehearsalConfig(ExecutionConfig(cast(Strategy, calibration.strategy)), calibration.delay),
+        Support.from_bytes(bundle.contents[SUPPORT]),
+        calibration.names,
+    )
+    watched: dict[str, list[_Watched]] = {}
+    with closing(sim.make(TASK)) as env, Progress() as progress:
+        bar = progress.add_task("rehearsing", total=options.clean + len(SHIFTS) * options.episodes)
+        kinds: dict[str, type[Shift]] = {CLEAN: Shift} | SHIFTS
+        for name, shift in kinds.items():
+            n = options.clean if name == CLEAN else options.episodes
+            watched[name] = []
+            for seed in range(options.first_seed, options.first_seed + n):
+                _, info = env.reset(seed=seed)
+                found = rehearsal.run(shift(env, seed), seed, info["instruction"])
+                step = bundle.manifest.dt
+                watched[name].append(_watch(calibration, found, shift.onset, step))
+                progress.advance(bar)
+    rows = [_row(name, each, watched[CLEAN]) for name, each in watched.items()]
+    _show(rows, calibration)
+    write_json(
+        options.json,
+        {
+            "bundle": str(options.bundle),
+            "calibration": asdict(calibration),
+            "rows": [asdict(row) for row in rows],
+            "machine": machine("onnxruntime", "mujoco", "numpy"),
+        },
+    )
+
+
+def _watch(calibration: Calibration, found: ScoredEpisode, onset: int, dt: float) -> _Watched:
+    state = AlarmState()
+    at: dict[Level, int | None] = {Level.CAUTION: None, Level.HOLD: None}
+    scores = []
+    for time, each in zip(found.times, found.scores, strict=True):
+        state, assessment = assess(calibration, AlarmConfig(), state, each)
+        scores.append({**each, "both": peaks(state.recent)[1][1]})
+        since = round(time / dt) - onset
+        if since < 0:
+            continue
+        if assessment.level is Level.HOLD and at[Level.HOLD] is None:
+            at[Level.HOLD] = since
+        if assessment.level is not Level.NOMINAL and at[Level.CAUTION] is None:
+            at[Level.CAUTION] = since
+    return _Watched(found.episode.success, tuple(scores), at[Level.HOLD], at[Level.CAUTION])
+
+
+def _highest(episodes: Sequence[_Watched], name: str, n_chunks: int) -> np.ndarray:
+    values = [[chunk[name] for chunk in e.scores[:n_chunks]] for e in episodes]
+    return np.array([np.nanmax(episode) for episode in values])
+
+
+def _auroc(shifted: np.ndarray, clean: np.ndarray) -> float:
+    above = shifted[:, None] - clean[None]
+    return float((above > 0).mean() + 0.5 * (above == 0).mean())
+
+
+def _row(name: str, episodes: Sequence[_Watched], clean: Sequence[_Watched]) -> Row:
+    n_chunks = int(np.median([len(e.scores) for e in clean]))
+    names = tuple(clean[0].scores[0])
+    held = [e.held_at for e in episodes if e.held_at is not None]
+    cautioned = [e.cautioned_at for e in episodes if e.cautioned_at is not None]
+    failed = [e for e in episodes if not e.success]
+    return Row(
+        name,
+        len(episodes),
+        1 - len(failed) / len(episodes),
+        {n: _auroc(_highest(episodes, n, n_chunks), _highest(clean, n, n_chunks)) for n in names},
+        len(held) / len(episodes),
+        wilson_interval(len(held), len(episodes)),
+        float(np.median(held)) if held else None,
+        len(cautioned) / len(episodes),
+        float(np.median(cautioned)) if cautioned else None,
+        len(failed),
+        sum(e.held_at is not None for e in failed),
+    )
+
+
+def _show(rows: Sequence[Row], calibration: Calibration) -> None:
+    names = (*calibration.names, "both")
+    heads = ("shift", "success", *names, "caution", "after", "hold", "after", "failed, held")
+    table = Table(
+        *(
+            Column(head, justify="right" if i else "left", no_wrap=True)
+            for i, head in enumerate(heads)
+        ),
+        title=f"AUROC of each score; episodes with an alarm, and steps until it; "
+        f"{calibration.strategy}, delay {calibration.delay}, alpha {calibration.alpha:g}",
+    )
+
+    def after(steps: float | None) -> str:
+        return "" if steps is None else f"{steps:.0f}"
+
+    for row in rows:
+        table.add_row(
+            row.shift,
+            f"{row.success:.0%}",
+            *("" if row.shift == CLEAN else f"{row.auroc[name]:.2f}" for name in names),
+            f"{row.cautioned:.1%}",
+            after(row.cautioned_after),
+            f"{row.held:.1%}",
+            after(row.held_after),
+            f"{row.failures}, {row.failures_held}" if row.failures else "",
+        )
+    Console().print(table)

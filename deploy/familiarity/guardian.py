@@ -1,0 +1,76 @@
+"""The guardian: says of every chunk whether its policy is on familiar ground.
+
+It belongs beside the policy, where observation and graphs are. What it says goes to the guard.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from bridle.deploy.bundle import GUARD, SUPPORT, Bundle
+from bridle.deploy.exceptions import BundleError
+from bridle.deploy.familiarity.alarm import AlarmConfig, AlarmState, Assessment, assess
+from bridle.deploy.familiarity.calibration import Calibration
+from bridle.deploy.familiarity.scores import Planned, Scorer
+from bridle.deploy.familiarity.support import Support
+from bridle.deploy.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class GuardianState:
+    """What is remembered from chunk to chunk; a new one begins an episode."""
+
+    before: Planned | None = None
+    """The last chunk."""
+    alarm: AlarmState = field(default_factory=AlarmState)
+
+    def interrupted(self) -> "GuardianState":
+        """The robot was held or moved by hand: the last chunk says nothing of where the next goes.
+
+        Without it, a policy that plans anew from where it was stopped would be at odds with itself
+        for as long as it is stopped.
+        """
+        return replace(self, before=None)
+
+
+class Guardian:
+    """Scores and thresholds of a calibrated bundle."""
+
+    def __init__(
+        self, bundle: Bundle, runtime: Runtime, strategy: str, config: AlarmConfig | None = None
+    ) -> None:
+        """Take the calibration from a bundle.
+
+        Args:
+            bundle: verified.
+            runtime: what runs it.
+            strategy: how chunks follow each other.
+            config: what a level does.
+
+        Raises:
+            BundleError: the bundle is not calibrated, or for another strategy.
+            InferenceError: its scores cannot be computed.
+        """
+        if GUARD not in bundle.contents:
+            raise BundleError(f"{bundle.path} is not calibrated; run bridle calibrate")
+        self.calibration = Calibration.from_bytes(bundle.contents[GUARD])
+        if self.calibration.strategy != strategy:
+            raise BundleError(
+                f"{bundle.path} is calibrated for strategy {self.calibration.strategy}, not "
+                f"{strategy}; run bridle calibrate"
+            )
+        self.config = AlarmConfig() if config is None else config
+        support = Support.from_bytes(bundle.contents[SUPPORT])
+        self._scorer = Scorer(runtime, support, self.calibration.names)
+
+    def assess(self, state: GuardianState, planned: Planned) -> tuple[GuardianState, Assessment]:
+        """Assess a chunk.
+
+        Args:
+            state: after the chunk before.
+            planned: the chunk.
+
+        Raises:
+            InferenceError: its observation does not fit the policy.
+        """
+        scores = self._scorer(planned, state.before)
+        alarm, assessment = assess(self.calibration, self.config, state.alarm, scores)
+        return GuardianState(planned, alarm), assessment
