@@ -7,6 +7,7 @@ state.safetensors    everything needed to continue training bit for bit
 robot.xml            kinematics of the arm the policy was trained on
 metrics.jsonl        one line per logged step; curves.png and tensorboard/ show them
 checkpoints/         the best averaged weights by their success, if they were evaluated on the way
+critics.safetensors  what judges chunks, of a run by offline reinforcement learning
 result.json          what the run gave, written when it is finished
 """
 

@@ -31,6 +31,8 @@ from bridle.training.evaluation import (
 )
 from bridle.training.observations import CLOUD
 from bridle.training.observer import Observer
+from bridle.training.offline import JudgedPolicy, load_critics
+from bridle.training.offline.judging import N_CANDIDATES, Choose
 from bridle.training.outcomes import EVALUATION, Evaluation
 from bridle.training.runs import load_policy
 
@@ -51,9 +53,12 @@ class Options:
     """Seed of the first episode; demonstrations use seeds from 10 000 on."""
     sampling_steps: int | None = None
     """Steps in which a run generates its chunks; by default as many as it was made for."""
-    candidates: int = 1
-    """Chunks that a run with a history generates each time, to execute the one whose past is most
-    like what was done."""
+    candidates: int | None = None
+    """Chunks that a run generates each time, to execute one of them: with critics, from bridle
+    finetune, the safest or most valuable, by default of 16; with a history, the one whose past is
+    most like what was done, by default of 1."""
+    choose: Choose = "safest"
+    """What critics choose: the safest chunk, or the best of those that are safe."""
     threads: int | None = None
     """Threads that run physics; by default one per core."""
     video: Path | None = None
@@ -101,6 +106,21 @@ def _observer(bundle: Bundle) -> Observer:
     return Observer(tuple(shapes), words, environment)
 
 
+def _run_policy(run: Path, options: Options) -> ChunkPolicy:
+    """A run as evaluation sees it, with the choice among candidates that it knows."""
+    trained, config = load_policy(run)
+    task, rest = config.data.task, (options.sampling_steps, config.data.environment)
+    critics = load_critics(run)
+    n = options.candidates
+    if n is None:
+        n = 1 if critics is None else N_CANDIDATES
+    if n == 1:
+        return TorchPolicy(trained, task, *rest)
+    if critics is None:
+        return ChoosingPolicy(trained, task, n, *rest)
+    return JudgedPolicy(trained, critics, task, n, *rest, choose=options.choose)
+
+
 def show(result: Evaluation) -> None:
     """Print what lies behind the success rate: modes, instructions, milestones, time and cost."""
     console = Console()
@@ -139,16 +159,10 @@ def main(arguments: Sequence[str]) -> None:
         raise ValueError("give either --run or --bundle")
     policy: ChunkPolicy
     if options.run is not None:
-        trained, config = load_policy(options.run)
-        data = config.data
-        rest = (options.sampling_steps, data.environment)
-        if options.candidates == 1:
-            policy = TorchPolicy(trained, data.task, *rest)
-        else:
-            policy = ChoosingPolicy(trained, data.task, options.candidates, *rest)
+        policy = _run_policy(options.run, options)
     else:
         assert options.bundle is not None
-        if options.sampling_steps is not None or options.candidates != 1:
+        if options.sampling_steps is not None or options.candidates is not None:
             raise ValueError("--sampling-steps and --candidates go with --run, not with a bundle")
         policy = BundlePolicy(options.bundle)
     task = options.task or policy.task

@@ -67,6 +67,24 @@ def test_a_constant_channel_is_not_blown_up():
     assert float(normalizer.normalize("x", torch.tensor([[0.31]]))) == pytest.approx(1.0, abs=1e-3)
 
 
+def test_windows_count_by_their_weight():
+    policy = make_policy()
+    batch = make_batch(policy, rows=6)
+    policy.fit(batch)
+    random = torch.Generator()
+    rows = torch.arange(6.0)[:, None].expand(6, 2)
+
+    def loss(weight):
+        return policy.loss({**batch, "weight": weight}, random.manual_seed(0))[0]
+
+    plain = policy.loss(batch, random.manual_seed(0))[0]
+    assert torch.allclose(loss(torch.ones(6, 2)), plain)
+    # The loss is linear in the weights: alone they add up to what they give together.
+    alone = [loss(rows * (rows == i)) for i in range(6)]
+    assert torch.allclose(loss(rows), torch.stack(alone).sum())
+    assert alone[0] == 0 < alone[5]
+
+
 @pytest.mark.parametrize(
     "bad", [torch.full((4, 2), torch.nan), torch.zeros(0, 2), torch.zeros(4, 3)]
 )

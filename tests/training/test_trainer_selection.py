@@ -8,6 +8,7 @@ import torch
 from bridle.training import runs, trainer
 from bridle.training.checkpoints import Checkpoint, Checkpoints
 from bridle.training.evaluation import FIRST_SEED, SELECTION_SEED
+from bridle.training.learner import Learner
 from bridle.training.outcomes import EpisodeResult, count
 from bridle.training.trainer import train
 from tests.training.imitation import same, small, state, weights, write_set
@@ -140,17 +141,14 @@ def test_a_loss_between_two_lines_survives_a_kill(data, tmp_path, play):
     assert logs[0] == logs[1]
 
 
-def test_a_task_that_cannot_be_played_is_refused_before_training(data, tmp_path, monkeypatch):
-    made = trainer.Learner
-
+def test_a_task_that_cannot_be_played_is_refused_before_training(data, tmp_path):
     def other_task(config):
-        learner = made(config)
+        learner = Learner(config)
         learner.card = type(learner.card)(**(vars(learner.card) | {"task": "fly"}))
         return learner
 
-    monkeypatch.setattr(trainer, "Learner", other_task)
     with pytest.raises(ValueError, match="no task 'fly'"):
-        train(small(data, tmp_path / "run", **EVALUATED))
+        train(small(data, tmp_path / "run", **EVALUATED), learner=other_task)
     assert not (tmp_path / "run" / runs.CONFIG).exists()
 
 
