@@ -97,8 +97,8 @@ def test_bfloat16_trains_weights_that_stay_in_float32(data, tmp_path, generator)
 def test_bfloat16_computes_in_bfloat16(data, tmp_path):
     learner = Learner(small(data, tmp_path / "run", precision="bf16"))
     seen = []
-    linear = next(m for m in learner.policy.network.modules() if isinstance(m, torch.nn.Linear))
-    linear.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    *_, last = (m for m in learner.policy.network.modules() if isinstance(m, torch.nn.Linear))
+    last.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     next(learner.train_steps())
     assert seen[0] == torch.bfloat16
 
