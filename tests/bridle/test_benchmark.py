@@ -2,13 +2,10 @@ import json
 import math
 
 import pytest
-import torch
 
 from bridle.commands.benchmark import ACTIONS, main
-from bridle.deploy.export import Source, export_policy
-from bridle.policies import MLPConfig, Policy, PolicyConfig, StateEncoderConfig
-from bridle.sim import JOINT_NAMES
-from bridle.sim.robots.ur5e import kinematics_xml
+
+from .bundles import export_still
 
 SIM = ["sim", "--envs", "2", "--steps", "6", "--rounds", "1", "--seconds", "0", "--pictures", "2"]
 DATA = ["data", "--episodes", "10", "--steps", "20", "--batch", "8", "--batches", "20"]
@@ -85,22 +82,7 @@ def test_train_gives_rates_and_fractions_of_a_bare_loop(tmp_path, capsys):
 @pytest.fixture(scope="module")
 def two_mode_bundle(tmp_path_factory):
     """Of an untrained policy that stays near where it is, on the arm of the simulator."""
-    torch.manual_seed(0)
-    sizes = {"joint_position": 6, "gripper": 1, "tcp_pose": 9, "object_state": 8}
-    policy = Policy(
-        PolicyConfig(
-            StateEncoderConfig(sizes), action_size=7, network=MLPConfig(width=16, blocks=1)
-        )
-    )
-    batch = {key: torch.randn(64, 1, n) for key, n in sizes.items()}
-    here = torch.nn.functional.pad(batch["joint_position"], (0, 1))
-    policy.fit(batch | {"action": here + 0.02 * torch.randn(64, 16, 7)})
-    source = Source(
-        "ur5e_2f85", kinematics_xml(), "pick-place-post", JOINT_NAMES, 20.0, (), "0" * 64, {}, ""
-    )
-    path = tmp_path_factory.mktemp("bundles") / "still"
-    export_policy(policy, source, path)
-    return path
+    return export_still(tmp_path_factory.mktemp("bundles") / "still", "pick-place-post")
 
 
 def test_chunks_drives_a_bundle_by_every_strategy_at_every_delay(two_mode_bundle, tmp_path, capsys):

@@ -2,42 +2,23 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
 from bridle.cli import main
 from bridle.commands import calibrate
 from bridle.deploy.bundle import GUARD, load_bundle
-from bridle.deploy.export import Source, export_policy
 from bridle.deploy.familiarity.calibration import Calibration
 from bridle.deploy.familiarity.guardian import Guardian
 from bridle.deploy.familiarity.support import Support
 from bridle.deploy.runtime import Runtime
-from bridle.policies import MLPConfig, Policy, PolicyConfig, StateEncoderConfig
-from bridle.sim import JOINT_NAMES
-from bridle.sim.robots.ur5e import kinematics_xml
 from bridle.sim.tasks.pick_place import PickPlace
 
-SIZES = {"joint_position": 6, "gripper": 1, "tcp_pose": 9, "object_state": 8}
+from .bundles import SIZES, export_still
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """A bundle of an untrained policy that stays near where it is."""
-    torch.manual_seed(0)
-    policy = Policy(
-        PolicyConfig(
-            StateEncoderConfig(SIZES), action_size=7, network=MLPConfig(width=16, blocks=1)
-        )
-    )
-    batch = {key: torch.randn(64, 1, n) for key, n in SIZES.items()}
-    here = torch.nn.functional.pad(batch["joint_position"], (0, 1))
-    policy.fit(batch | {"action": here + 0.02 * torch.randn(64, 16, 7)})
-    source = Source(
-        "ur5e_2f85", kinematics_xml(), "pick-place", JOINT_NAMES, 20.0, (), "0" * 64, {}, ""
-    )
-    path = tmp_path_factory.mktemp("bundles") / "still"
-    export_policy(policy, source, path)
-    return path
+    return export_still(tmp_path_factory.mktemp("bundles") / "still", "pick-place")
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Settings of offline reinforcement learning."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bridle.policies.critics import CriticConfig, WeightConfig
@@ -95,20 +95,13 @@ class FISORConfig(IQLConfig):
     @property
     def critic(self) -> CriticConfig:
         """See `IQLConfig`."""
-        return CriticConfig(
-            width=self.width,
-            layers=self.layers,
-            discount=self.discount,
-            expectile=self.expectile,
-            unsafe=self.unsafe,
-        )
+        return replace(super().critic, unsafe=self.unsafe)
 
     @property
     def weights(self) -> WeightConfig:
         """See `IQLConfig`."""
-        return WeightConfig(
-            temperature=self.temperature,
-            ceiling=self.ceiling,
+        return replace(
+            super().weights,
             recovery_temperature=self.recovery_temperature,
             recovery_ceiling=self.recovery_ceiling,
         )
