@@ -11,6 +11,7 @@
       tokenizer.json    words to numbers, if the policy reads instructions
       guard.json        when the policy counts as lost (`bridle calibrate`), if it is calibrated
       support.npz       the conditions it was trained on, if it is calibrated
+      feasibility.onnx  a critic of chunks, what they will touch, if it was learned
       signature.json    who vouches for it (`bridle sign`), if anybody does
 
 Nothing is unpickled, and a bundle is read once: what was hashed is what is used. What a library
@@ -49,6 +50,7 @@ ENCODER, STEP, TABLE, POLICY = "encoder.onnx", "step.onnx", "table.npz", "policy
 ROBOT, CARD = "robot.xml", "card.md"
 TOKENIZER = "tokenizer.json"
 GUARD, SUPPORT = "guard.json", "support.npz"
+FEASIBILITY = "feasibility.onnx"
 INSTRUCTION = "instruction"
 """The input that holds a sentence."""
 COMMITTED, N_COMMITTED = "committed", "n_committed"
@@ -428,6 +430,9 @@ def inspect(where: Path, contents: Mapping[str, bytes]) -> Tables:
         inspect_kinematic_model(contents[ROBOT].decode())
         for name, loops in ((ENCODER, 0), (STEP, 0), (POLICY, 1)):
             inspect_graph(contents[name], loops=loops)
+        if FEASIBILITY in contents:
+            name = FEASIBILITY
+            inspect_graph(contents[FEASIBILITY], loops=0)
         if TOKENIZER in contents:
             name = TOKENIZER
             inspect_tokenizer(contents[TOKENIZER])

@@ -104,6 +104,16 @@ The networks compute in float16, for GPUs. Largest difference to float32 over {c
 """
 
 
+def learned_feasibility() -> str:
+    """What a card says of a bundle with a critic of feasibility."""
+    return """
+## Learned feasibility
+
+A critic learned from the costs in the data which chunks lead to one. It chooses among the policy's
+chunks. It knows of no harm but what had a cost there, and is no guarantee.
+"""
+
+
 def _data(origin: Origin, robot: RobotDescription) -> str:
     what = f"{origin.control_rate:g} Hz, of {origin.task} on {robot.name}"
     if not origin.episodes:

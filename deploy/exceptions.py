@@ -17,5 +17,9 @@ class KinematicsError(ValueError):
     """A kinematic model is unusable, or a pose cannot be reached."""
 
 
+class RobotError(ValueError):
+    """A robot file is unusable, or limits contradict each other."""
+
+
 class SigningError(ValueError):
     """A key cannot be used, or a bundle cannot be signed with it."""

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from bridle.deploy.bundle import Bundle
 from bridle.deploy.chunks import ActionChunk, ChunkRefused
 from bridle.deploy.execution import ExecutionConfig
-from bridle.deploy.guard import Guard, GuardState
+from bridle.deploy.familiarity.guardian import Guardian
+from bridle.deploy.familiarity.watching import Listener
+from bridle.deploy.guard import Guard, GuardState, Mode
 from bridle.deploy.robot import RobotDescription, load_robot
 from bridle.deploy.runtime import Runtime
 from bridle.deploy.serving import Observation, PolicyServer, TimedChunk
@@ -65,6 +67,8 @@ class RehearsalConfig:
     every: int | None = None
     """Control steps between observations that are planned from, at least `delay`; None: as the
     server asks for (`PolicyServer.replan_seconds`)."""
+    heeded: bool = False
+    """Whether the robot goes slower, or is held, where a calibrated bundle calls for it."""
     max_steps: int = 10_000
     """Control steps after which an episode ends in any case."""
 
@@ -104,32 +108,38 @@ class Rehearsal:
         bundle: Bundle,
         config: RehearsalConfig | None = None,
         *,
-        serve: Callable[..., PolicyServer] = PolicyServer,
+        listener: Listener | None = None,
     ) -> None:
         """Load the policy.
 
         Args:
             bundle: verified.
             config: how it is deployed.
-            serve: makes the server of an episode, of what a `PolicyServer` is made of.
+            listener: is told of every chunk that is sampled.
 
         Raises:
             InferenceError: the policy cannot be executed so.
+            BundleError: it is to be heeded, and not calibrated for that.
         """
         self.config = config = RehearsalConfig() if config is None else config
         self.manifest = manifest = bundle.manifest
-        self._bundle, self._runtime, self._serve = bundle, Runtime(bundle), serve
+        self._bundle, self._runtime, self._listener = bundle, Runtime(bundle), listener
+        self._guardian: Guardian | None = None
+        if config.heeded:
+            self._guardian = Guardian(bundle, self._runtime, config.execution.strategy)
         longest = config.delay + (config.every or max(config.delay, manifest.n_action_steps))
         self._robot = patient(load_robot(manifest.robot), longest * manifest.dt)
         self.kinematics = self._server(0, lambda: 0.0).kinematics
 
     def _server(self, seed: int, clock: Callable[[], float]) -> PolicyServer:
-        return self._serve(
+        return PolicyServer(
             self._bundle,
             self._runtime,
             seed=seed,
             steering=SteeringConfig(),
             execution=self.config.execution,
+            guardian=self._guardian,
+            listener=self._listener,
             clock=clock,
         )
 
@@ -169,7 +179,7 @@ class _Run:
         self.server = rehearsal._server(seed, lambda: self.now)
         if instruction is not None and rehearsal.manifest.follows_instructions:
             self.server.instruct(instruction)
-        self.guard = Guard(rehearsal._robot, tool_position=rehearsal.kinematics.tool_position)
+        self.guard = Guard(rehearsal._robot)
         self.state: GuardState = self.guard.start(env.joint_state()[0].copy(), 0.0)
         self.under_way: deque[tuple[int, TimedChunk, float]] = deque()
         self.chunks: list[TimedChunk] = []
@@ -208,6 +218,9 @@ class _Run:
     def _deliver(self, step: int) -> None:
         while self.under_way and self.under_way[0][0] == step:
             _, chunk, observed_at = self.under_way.popleft()
+            if (said := chunk.assessment) is not None:
+                mode, speed = Mode(said.level), said.speed_scale or 1.0
+                self.state = self.guard.advise(self.state, mode, said.why, speed)
             try:
                 planned = ActionChunk(observed_at, chunk.times, chunk.positions)
                 self.state = self.guard.accept(self.state, planned, step * self.dt)

@@ -1,87 +1,51 @@
 """What a robot is and may do: joints, hard limits, rates and watchdogs, read from a YAML file."""
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
-from numpy.typing import NDArray
 
-Vector = NDArray[np.float64]
+from bridle.deploy.exceptions import KinematicsError, RobotError
+from bridle.deploy.inspection.kinematic_model import MAX_BYTES, inspect_kinematic_model
+from bridle.deploy.joint_limits import JointLimits, frozen
+from bridle.deploy.strict_yaml import (
+    FileError,
+    interval,
+    mapping,
+    name,
+    number,
+    read,
+    read_text,
+    sequence,
+    unique,
+)
+
+__all__ = [
+    "SHIPPED",
+    "Collision",
+    "HalfSpace",
+    "Joint",
+    "JointLimits",
+    "Rates",
+    "RobotDescription",
+    "RobotError",
+    "Separation",
+    "Singularity",
+    "Watchdogs",
+    "Workspace",
+    "frozen",
+    "load_robot",
+]
 
 SHIPPED = Path(__file__).parent / "robots"
 """Folder of the robot files that come with Bridle."""
-
-
-class RobotError(ValueError):
-    """A robot file is unusable, or limits contradict each other."""
-
-
-def frozen(values: Any) -> Vector:
-    """A read-only float64 copy."""
-    array = np.array(values, np.float64)
-    array.setflags(write=False)
-    return array
-
-
-@dataclass(frozen=True, eq=False)
-class JointLimits:
-    """Hard limits per joint: position_min <= q <= position_max, |dq/dt| and |d2q/dt2| bounded.
-
-    Arrays are (n,), read-only: positions [rad], velocity [rad/s], acceleration [rad/s^2].
-
-    Raises:
-        RobotError: lengths differ, a number is not finite, min >= max, or a bound is not positive.
-    """
-
-    position_min: Vector
-    position_max: Vector
-    velocity: Vector
-    acceleration: Vector
-
-    def __post_init__(self) -> None:
-        for name in ("position_min", "position_max", "velocity", "acceleration"):
-            array = frozen(getattr(self, name))
-            if array.ndim != 1 or array.shape != np.shape(self.position_min) or not array.size:
-                raise RobotError(
-                    f"{name} must have the shape of position_min {np.shape(self.position_min)} "
-                    f"and one number per joint, got shape {array.shape}"
-                )
-            if not np.isfinite(array).all():
-                raise RobotError(f"{name} must be finite, got {array.tolist()}")
-            object.__setattr__(self, name, array)
-        if (self.position_min >= self.position_max).any():
-            i = int((self.position_min >= self.position_max).argmax())
-            raise RobotError(
-                f"no position is left for joint {i}: "
-                f"min {self.position_min[i]:g} >= max {self.position_max[i]:g} rad"
-            )
-        for name in ("velocity", "acceleration"):
-            array = getattr(self, name)
-            if (array <= 0).any():
-                raise RobotError(f"{name} bounds must be positive, got {array.tolist()}")
-
-    def tightened_by(self, other: "JointLimits") -> "JointLimits":
-        """Intersection with other limits of the same joints: no bound ever becomes wider.
-
-        Raises:
-            RobotError: another number of joints, or no position satisfies both.
-        """
-        if other.velocity.shape != self.velocity.shape:
-            raise RobotError(
-                f"limits of {self.velocity.size} joints cannot be tightened by limits of "
-                f"{other.velocity.size}"
-            )
-        return JointLimits(
-            np.maximum(self.position_min, other.position_min),
-            np.minimum(self.position_max, other.position_max),
-            np.minimum(self.velocity, other.velocity),
-            np.minimum(self.acceleration, other.acceleration),
-        )
+LARGEST = 100.0
+"""Of a position [rad] or a coordinate [m]: what is beyond is a mistake."""
+DERIVATIVES = {"velocity": (1e-6, 100.0), "acceleration": (1e-6, 1e4), "jerk": (1e-6, 1e6)}
+"""Smallest and largest bound of a joint's derivatives [rad/s], [rad/s^2], [rad/s^3]."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +59,12 @@ class Joint:
     """Largest speed [rad/s]."""
     acceleration: float
     """Largest change of velocity [rad/s^2]."""
+    jerk: float
+    """Largest change of acceleration [rad/s^3]."""
     tracking_tolerance: float | None
     """Largest distance between command and measurement [rad]; None for one that may stall."""
+    torque: float | None = None
+    """Largest torque of the motor [N m]; None where it is not looked at."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +99,56 @@ class Workspace:
 
 
 @dataclass(frozen=True)
+class HalfSpace:
+    """All points x with normal x <= offset.
+
+    Raises:
+        RobotError: the normal is not of length 1, or the offset is not finite.
+    """
+
+    name: str
+    normal: tuple[float, float, float]
+    """Points outwards; of length 1."""
+    offset: float
+    """[m]."""
+
+    def __post_init__(self) -> None:
+        if not abs(float(np.linalg.norm(self.normal)) - 1) < 1e-6 or not np.isfinite(self.offset):
+            raise RobotError(
+                f"half-space {self.name}: a normal of length 1 and a finite offset expected, "
+                f"got {self.normal}, {self.offset}"
+            )
+
+
+@dataclass(frozen=True)
+class Collision:
+    """Of the robot with itself and with what stands around it, as its model has them."""
+
+    margin: float
+    """Smallest distance between two geoms [m]."""
+
+
+@dataclass(frozen=True)
+class Separation:
+    """From what moves: people and other obstacles that are reported while the robot runs."""
+
+    uncertainty: float
+    """Of the distance between the robot and an obstacle [m]."""
+    max_age: float
+    """Age at which the last report is too old [s]."""
+
+
+@dataclass(frozen=True)
+class Singularity:
+    """Postures in which the tool cannot be moved in every direction."""
+
+    least: float
+    """Smallest singular value of the tool's Jacobian, an angle weighing 0.2 m/rad [m/rad]."""
+    near: float
+    """Singular value below which the motion is bent away [m/rad]."""
+
+
+@dataclass(frozen=True)
 class RobotDescription:
     """A robot as the guard and the nodes know it."""
 
@@ -142,6 +160,16 @@ class RobotDescription:
     """Time from a command to the motion it causes [s]."""
     watchdogs: Watchdogs
     workspace: Workspace | None
+    half_spaces: tuple[HalfSpace, ...] = ()
+    """The tool stays in all of them, in the base frame."""
+    tool_speed: float | None = None
+    """Largest speed of the tool [m/s]."""
+    model: str | None = None
+    """MJCF text: the arm, whose hinges are named as the first joints, a hull of its gripper, what
+    stands around it, and the site `tcp`; primitives only."""
+    collision: Collision | None = None
+    separation: Separation | None = None
+    singularity: Singularity | None = None
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -156,6 +184,7 @@ class RobotDescription:
             frozen([joint.position[1] for joint in self.joints]),
             frozen([joint.velocity for joint in self.joints]),
             frozen([joint.acceleration for joint in self.joints]),
+            frozen([joint.jerk for joint in self.joints]),
         )
 
 
@@ -178,111 +207,134 @@ def load_robot(path_or_name: str | Path) -> RobotDescription:
                 f"no robot is called '{path.stem}'; known: {known}, or a path to .yaml"
             )
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise RobotError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise RobotError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    try:
-        return _robot(content)
-    except RobotError as error:
+        return _robot(read(path), path.parent)
+    except (FileError, RobotError) as error:
         raise RobotError(f"{path}: {error}") from error
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """YAML lets a repeated key win silently; in a file of limits that is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key '{key}' is given twice", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
-def _robot(content: Any) -> RobotDescription:
+def _robot(content: Any, folder: Path) -> RobotDescription:
     required = ("name", "joints", "rates", "latency", "watchdogs")
-    top = _mapping(content, "the file", required, ("workspace",))
-    if not isinstance(top["joints"], Sequence) or isinstance(top["joints"], str):
-        raise RobotError(f"joints: expected a list, got {top['joints']!r}")
-    joints = tuple(_joint(item, f"joints[{i}]") for i, item in enumerate(top["joints"]))
-    names = [joint.name for joint in joints]
-    if not names:
-        raise RobotError("joints: expected at least one")
-    for name in names:
-        if names.count(name) > 1:
-            raise RobotError(f"joints: '{name}' is given twice")
-    rates = _mapping(top["rates"], "rates", ("command", "policy"))
-    command = _number(rates["command"], "rates.command", 10, 2000)
-    policy = _number(rates["policy"], "rates.policy", 0.1, command)
+    needs_model = ("collision", "separation", "singularity")
+    optional = ("model", "tool_speed", "workspace", "half_spaces", *needs_model)
+    top = mapping(content, "the file", required, optional)
+    joints = [
+        _joint(item, f"joints[{i}]") for i, item in enumerate(sequence(top["joints"], "joints"))
+    ]
+    if not joints:
+        raise FileError("joints: expected at least one")
+    unique([joint.name for joint in joints], "joints")
+    rates = mapping(top["rates"], "rates", ("command", "policy"))
+    command = number(rates["command"], "rates.command", 10, 2000)
+    policy = number(rates["policy"], "rates.policy", 0.1, command)
+    # A watchdog shorter than one tick could never be satisfied.
+    tick = 1 / command
     ages = ("joint_states", "chunk", "chunk_arrival")
-    watchdogs = _mapping(top["watchdogs"], "watchdogs", ages)
-    box = None
-    if "workspace" in top:
-        axes = _mapping(top["workspace"], "workspace", ("x", "y", "z"))
-        box = Workspace(*(_range(axes[a], f"workspace.{a}", 100.0) for a in ("x", "y", "z")))
+    watchdogs = mapping(top["watchdogs"], "watchdogs", ages)
+    for key in needs_model:
+        if key in top and "model" not in top:
+            raise FileError(f"{key}: it needs the key 'model', which is missing")
     return RobotDescription(
-        _text(top["name"], "name"),
-        joints,
+        name(top["name"], "name"),
+        tuple(joints),
         Rates(command, policy),
-        _number(top["latency"], "latency", 0.0, 1.0),
-        # A watchdog shorter than one tick could never be satisfied.
-        Watchdogs(*(_number(watchdogs[a], f"watchdogs.{a}", 1 / command, 10.0) for a in ages)),
-        box,
+        number(top["latency"], "latency", 0.0, 1.0),
+        Watchdogs(*(number(watchdogs[a], f"watchdogs.{a}", tick, 10.0) for a in ages)),
+        read_workspace(top["workspace"], "workspace") if "workspace" in top else None,
+        read_half_spaces(top["half_spaces"], "half_spaces") if "half_spaces" in top else (),
+        read_tool_speed(top["tool_speed"], "tool_speed") if "tool_speed" in top else None,
+        _model(top["model"], folder) if "model" in top else None,
+        read_collision(top["collision"], "collision") if "collision" in top else None,
+        _separation(top["separation"], tick) if "separation" in top else None,
+        _singularity(top["singularity"]) if "singularity" in top else None,
     )
 
 
 def _joint(content: Any, where: str) -> Joint:
-    keys = ("name", "unit", "position", "velocity", "acceleration", "tracking_tolerance")
-    joint = _mapping(content, where, keys)
+    keys = ("name", "unit", "position", *DERIVATIVES, "tracking_tolerance")
+    joint = mapping(content, where, keys, ("torque",))
     if joint["unit"] != "rad":
-        raise RobotError(f"{where}.unit: expected rad, got {joint['unit']!r}")
-    tolerance = joint["tracking_tolerance"]
+        raise FileError(f"{where}.unit: expected rad, got {joint['unit']!r}")
+    tolerance, torque = joint["tracking_tolerance"], joint.get("torque")
     if tolerance is not None:
-        tolerance = _number(tolerance, f"{where}.tracking_tolerance", 1e-6, math.tau)
+        tolerance = number(tolerance, f"{where}.tracking_tolerance", 1e-6, math.tau)
+    if torque is not None:
+        torque = number(torque, f"{where}.torque", 1e-6, 1e5)
+    velocity, acceleration, jerk = (
+        number(joint[key], f"{where}.{key}", *DERIVATIVES[key]) for key in DERIVATIVES
+    )
     return Joint(
-        _text(joint["name"], f"{where}.name"),
-        _range(joint["position"], f"{where}.position", 100.0),
-        _number(joint["velocity"], f"{where}.velocity", 1e-6, 100.0),
-        _number(joint["acceleration"], f"{where}.acceleration", 1e-6, 10_000.0),
+        name(joint["name"], f"{where}.name"),
+        interval(joint["position"], f"{where}.position", LARGEST),
+        velocity,
+        acceleration,
+        jerk,
         tolerance,
+        torque,
     )
 
 
-def _mapping(
-    content: Any, where: str, required: Sequence[str], optional: Sequence[str] = ()
-) -> Mapping[str, Any]:
-    if not isinstance(content, Mapping):
-        raise RobotError(f"{where}: expected the keys {', '.join(required)}, got {content!r}")
-    unknown = [str(key) for key in content if key not in (*required, *optional)]
-    if unknown:
-        known = ", ".join((*required, *optional))
-        raise RobotError(f"{where}: unknown key '{unknown[0]}'; known: {known}")
-    missing = [key for key in required if key not in content]
-    if missing:
-        raise RobotError(f"{where}: key '{missing[0]}' is missing")
-    return content
+def _model(value: Any, folder: Path) -> str:
+    file = name(value, "model")
+    if file in (".", "..") or Path(file).name != file or "\\" in file:
+        raise FileError(f"model: expected the name of a file beside this one, got {file!r}")
+    try:
+        text = read_text(folder / file, MAX_BYTES)
+        inspect_kinematic_model(text)
+    except (FileError, KinematicsError) as error:
+        raise FileError(f"model: {file}: {error}") from error
+    return text
 
 
-def _text(value: Any, where: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise RobotError(f"{where}: expected a name, got {value!r}")
-    return value
+def _separation(content: Any, tick: float) -> Separation:
+    values = mapping(content, "separation", ("uncertainty", "max_age"))
+    return Separation(
+        number(values["uncertainty"], "separation.uncertainty", 0.0, 10.0),
+        number(values["max_age"], "separation.max_age", tick, 10.0),
+    )
 
 
-def _number(value: Any, where: str, low: float, high: float) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not low <= value <= high:
-        raise RobotError(f"{where}: expected a number in [{low:g}, {high:g}], got {value!r}")
-    return float(value)
+def _singularity(content: Any) -> Singularity:
+    values = mapping(content, "singularity", ("least", "near"))
+    least = number(values["least"], "singularity.least", 1e-6, 10.0)
+    near = number(values["near"], "singularity.near", 1e-6, 10.0)
+    if least >= near:
+        raise FileError(f"singularity: least must be below near, got {least:g}, {near:g}")
+    return Singularity(least, near)
 
 
-def _range(value: Any, where: str, largest: float) -> tuple[float, float]:
-    if not isinstance(value, list) or len(value) != 2:
-        raise RobotError(f"{where}: expected [min, max], got {value!r}")
-    low, high = (_number(v, where, -largest, largest) for v in value)
-    if low >= high:
-        raise RobotError(f"{where}: min must be below max, got [{low:g}, {high:g}]")
-    return low, high
+# -- what files that tighten a robot's limits have as well -----------------------------------------
+
+
+def read_workspace(content: Any, where: str) -> Workspace:
+    """A box; each axis [min, max] [m]."""
+    axes = mapping(content, where, ("x", "y", "z"))
+    return Workspace(*(interval(axes[a], f"{where}.{a}", LARGEST) for a in ("x", "y", "z")))
+
+
+def read_half_spaces(content: Any, where: str) -> tuple[HalfSpace, ...]:
+    """A list of half-spaces with different names."""
+    found = []
+    for i, item in enumerate(sequence(content, where)):
+        values = mapping(item, f"{where}[{i}]", ("name", "normal", "offset"))
+        normal = sequence(values["normal"], f"{where}[{i}].normal")
+        if len(normal) != 3:
+            raise FileError(f"{where}[{i}].normal: expected three numbers, got {normal!r}")
+        x, y, z = (number(v, f"{where}[{i}].normal", -1.0, 1.0) for v in normal)
+        offset = number(values["offset"], f"{where}[{i}].offset", -LARGEST, LARGEST)
+        try:
+            found.append(HalfSpace(name(values["name"], f"{where}[{i}].name"), (x, y, z), offset))
+        except RobotError as error:
+            raise FileError(f"{where}[{i}]: {error}") from error
+    unique([half_space.name for half_space in found], where)
+    return tuple(found)
+
+
+def read_tool_speed(value: Any, where: str) -> float:
+    """A speed [m/s]."""
+    return number(value, where, 1e-3, 100.0)
+
+
+def read_collision(content: Any, where: str) -> Collision:
+    """What keeps geoms apart."""
+    values = mapping(content, where, ("margin",))
+    return Collision(number(values["margin"], f"{where}.margin", 0.0, 0.1))

@@ -122,6 +122,9 @@ class Runtime:
                 ),
             )
         }
+        if files.FEASIBILITY in bundle.contents:
+            critic = Signature(files.FEASIBILITY, ("cond", "action"), ("q_h",))
+            self._signatures[critic.name] = critic
         # Not the bundle: the bytes of a graph are let go of when it is loaded.
         self._models = {name: bundle.contents[name] for name in self._signatures}
         self._provider, self._threads = provider, threads
@@ -138,6 +141,11 @@ class Runtime:
     def provider(self) -> str:
         """What really runs the graphs."""
         return next(iter(self._graphs.values())).used
+
+    @property
+    def judges(self) -> bool:
+        """Whether the bundle has a critic of feasibility."""
+        return files.FEASIBILITY in self._signatures
 
     def _graph(self, name: str) -> Graph:
         """A graph, loaded when it is first needed."""
@@ -186,6 +194,35 @@ class Runtime:
         """
         following, score = self._run(files.STEP, {"x": x, "row": row, "cond": cond})
         return following, score
+
+    def feasibility(self, encoding: Encoding, chunks: Array) -> Floats:
+        """What following chunks leads to, Q_h (B,): above 0 where something will be touched.
+
+        Learned from costs (FISOR, arXiv 2401.10700), and no guarantee.
+
+        Args:
+            encoding: of the observation; one may stand for many chunks.
+            chunks: (B, rows, A) absolute positions from the newest observation on [rad]. The first
+                `n_action_steps` rows count.
+
+        Raises:
+            InferenceError: the bundle has no critic, a shape is wrong, or the critic gives numbers
+                that are not finite.
+        """
+        n, joints = self.manifest.n_action_steps, len(self.manifest.joint_names)
+        if not self.judges:
+            raise InferenceError("the bundle has no critic of feasibility")
+        if chunks.ndim != 3 or chunks.shape[1] < n or chunks.shape[2] != joints:
+            raise InferenceError(f"chunks must be (B, {n} or more, {joints}), got {chunks.shape}")
+        action = (chunks[:, :n] - encoding.offset) / encoding.scale
+        cond = np.broadcast_to(encoding.cond, (len(chunks), encoding.cond.shape[1]))
+        feed = {"cond": np.ascontiguousarray(cond), "action": action.astype(np.float32)}
+        (q_h,) = self._run(files.FEASIBILITY, feed)
+        if q_h.shape != (len(chunks),) or not is_finite(q_h):
+            raise InferenceError(
+                f"the critic of feasibility gave {q_h.shape} and not {len(chunks)} finite numbers"
+            )
+        return q_h
 
     def infer(
         self,

@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from bridle.deploy.bundle import INSTRUCTION, ROBOT, TOKENIZER, Bundle
 from bridle.deploy.chunks import ActionChunk
 from bridle.deploy.exceptions import InferenceError, KinematicsError
-from bridle.deploy.execution import ChunkSampler, ExecutionConfig, Timeline
+from bridle.deploy.execution import ChunkSampler, ExecutionConfig, ServedPolicy, Timeline
+from bridle.deploy.execution.conservative import Conservative, ConservativeConfig
+from bridle.deploy.familiarity.alarm import Assessment
+from bridle.deploy.familiarity.guardian import Guardian
+from bridle.deploy.familiarity.scores import Planned
+from bridle.deploy.familiarity.watching import Listener, Watcher, retimed
 from bridle.deploy.kinematics import Kinematics
 from bridle.deploy.robot import load_robot
 from bridle.deploy.runtime import Runtime
@@ -57,13 +62,21 @@ class TimedChunk:
     """(M,) seconds after the observation."""
     positions: Vector
     """(M, A) absolute joint positions [rad], which end at rest."""
-    score: float
+    score: float = np.nan
     """The generator's score; NaN for a chunk that is issued again."""
-    seconds: float
+    seconds: float = 0.0
     """Time the inference took."""
-    seam: float
+    seam: float = np.nan
     """Largest distance of a joint between this plan and the one before where it takes over [rad];
     NaN where there was none."""
+    feasibility: float = np.nan
+    """Q_h of the chunk that was sampled, above 0 where a learned critic expects that something will
+    be touched; NaN without a critic, and for a chunk that is issued again."""
+    moved: float = 0.0
+    """Furthest that the conservative correction moved a joint [rad]."""
+    assessment: Assessment | None = None
+    """How familiar it is, and what came of that; None without a guardian, and for a chunk that is
+    issued again. At HOLD the chunk that was sampled is not in it: it brings the robot to rest."""
 
 
 class PolicyServer:
@@ -77,6 +90,9 @@ class PolicyServer:
         seed: int,
         steering: SteeringConfig,
         execution: ExecutionConfig | None = None,
+        conservative: ConservativeConfig | None = None,
+        guardian: Guardian | None = None,
+        listener: Listener | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Load the kinematics of the bundle.
@@ -87,6 +103,9 @@ class PolicyServer:
             seed: of the sampling noise.
             steering: how corrections are carried out.
             execution: how a chunk follows the one before.
+            conservative: how a sampled chunk is moved to where it is more probable; None: it is not.
+            guardian: slows the robot where a chunk is unfamiliar, and holds it; None: nothing does.
+            listener: is told of every chunk that is sampled.
             clock: the time of `Observation.time` [s].
 
         Raises:
@@ -120,6 +139,15 @@ class PolicyServer:
         self._tracks = np.array([j.tracking_tolerance is not None for j in self._robot.joints])
         self._execution = ExecutionConfig() if execution is None else execution
         self._sampler = ChunkSampler(runtime, self._execution)
+        self._conservative: Conservative | None = None
+        if conservative is not None and conservative.steps:
+            self._conservative = Conservative(
+                ServedPolicy(runtime),
+                runtime.table(max(runtime.tables)),
+                conservative,
+                first_row=self.manifest.first_action,
+            )
+        self._watcher = Watcher(guardian, listener)
         self._clock = clock
         self._timeline: Timeline | None = None
         self._n_planned = 0
@@ -127,11 +155,17 @@ class PolicyServer:
     def warm_up(self) -> None:
         """Run every graph once, so that the first real inference is as fast as the others."""
         self._sampler.warm_up()
+        self._watcher.warm_up()
+        if self._conservative is not None:
+            inputs, n = self.manifest.inputs, len(self.manifest.joint_names)
+            nothing = {s.name: np.zeros((1, *s.shape[1:]), s.dtype) for s in inputs}
+            self._conservative(nothing, np.zeros((self._sampler.rows, n)))
 
     def clear(self) -> None:
         """Forget observations, nudges and the running chunk: a new episode. The pace stays."""
         self._history.clear()
         self._timeline = None
+        self._watcher.clear()
         self.steering = Steering(self.steering.config, pace=self.steering.pace)
 
     def instruct(self, sentence: str) -> None:
@@ -235,24 +269,58 @@ class PolicyServer:
         features = [self._features(o) for o in window]
         batch = {key: np.stack([f[key] for f in features])[None] for key in features[0]}
         # A change of pace takes effect here: re-timing the running chunk would jump.
-        spacing = self.manifest.dt / self.steering.pace
+        wish, held = self.steering.pace, self._watcher.held
+        pace = self._pace(wish)
+        spacing = self.manifest.dt / pace
         timeline = self._timeline_at(newest)
         epoch, previous = timeline.epoch, None
         if self._execution.strategy == "rtc":
             previous = timeline.previous(newest.time, self._sampler.rows, spacing)
         began = time.perf_counter()
         sampled = self._sampler(batch, self._random, previous)
+        planned = Planned(batch, sampled.positions, sampled.score, newest.time, spacing)
+        # As it was sampled: a chunk that has to be moved must not look more familiar for it.
+        assessment = self._watcher(planned)
+        positions, moved = sampled.positions, 0.0
+        if self._conservative is not None and not self._watcher.held:
+            positions, moved = self._conservative(batch, positions, previous)
         seconds = time.perf_counter() - began
-        times: Vector = spacing * np.arange(self._sampler.rows, dtype=np.float64)
         now = self._clock()
         timeline.elapse(now)
+        seam = np.nan
+        if self._watcher.held:
+            if not held:
+                timeline.reset(now)
+        else:
+            # A change of level takes effect where the chunk does.
+            times = retimed(
+                spacing * np.arange(self._sampler.rows),
+                timeline.time(timeline.due) - newest.time,
+                self._pace(wish) / pace,
+            )
+            chunk = ActionChunk(newest.time, times, positions)
+            seam = self._take_over(timeline, chunk, epoch, now)
+        return replace(
+            self._issue(timeline, newest),
+            score=sampled.score,
+            seconds=seconds,
+            seam=seam,
+            moved=moved,
+            feasibility=sampled.feasibility,
+            assessment=assessment,
+        )
+
+    def _pace(self, wish: float) -> float:
+        """A person's wish, and what is left of it where the policy is on unfamiliar ground."""
+        return max(self.steering.config.min_pace, wish * self._watcher.speed)
+
+    def _take_over(self, timeline: Timeline, chunk: ActionChunk, epoch: int, now: float) -> float:
+        """Execute a chunk from now on; its seam, see `TimedChunk`."""
         idle, (running, _) = timeline.idle, timeline.segment.at(timeline.due)
-        chunk = ActionChunk(newest.time, times, sampled.positions)
         timeline.accept(chunk, epoch=epoch, sequence=self._n_planned, now=now)
         self._n_planned += 1
         jump = np.abs(timeline.plan.positions[0] - running)[self._tracks]
-        seam = np.nan if idle else float(jump.max())
-        return self._issue(timeline, newest, sampled.score, seconds, seam)
+        return np.nan if idle else float(jump.max())
 
     def reissue(self) -> TimedChunk | None:
         """The running chunk again from the newest observation on, with the present corrections.
@@ -264,7 +332,7 @@ class PolicyServer:
         """
         if self._timeline is None or not self._history:
             return None
-        return self._issue(self._timeline, self._history[-1], np.nan, 0.0, np.nan)
+        return self._issue(self._timeline, self._history[-1])
 
     def _timeline_at(self, newest: Observation) -> Timeline:
         """What is being executed, as far as the robot still does it."""
@@ -285,9 +353,7 @@ class PolicyServer:
             self._timeline.reset(newest.time, position)
         return self._timeline
 
-    def _issue(
-        self, timeline: Timeline, newest: Observation, score: float, seconds: float, seam: float
-    ) -> TimedChunk:
+    def _issue(self, timeline: Timeline, newest: Observation) -> TimedChunk:
         """What is to be executed from the newest observation on, with the corrections."""
         instants, positions = timeline.path
         times = instants - newest.time
@@ -304,4 +370,4 @@ class PolicyServer:
         if positions.shape[1] > n:
             positions = positions.copy()
             positions[:, n] = self.steering.grips(instants, positions[:, n])
-        return TimedChunk(newest.stamp, times, positions, score, seconds, seam)
+        return TimedChunk(newest.stamp, times, positions)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from bridle.deploy.bundle import Bundle, TensorSpec
 from bridle.deploy.exceptions import BundleError
+from bridle.deploy.execution import ExecutionConfig
 from bridle.deploy.robot import load_robot
 from bridle.deploy.runtime import Runtime
 from bridle.deploy.serving import PolicyServer
@@ -48,6 +49,11 @@ def verify(bundle: Bundle) -> float:
     for runtime in (loop, walked):
         runtime.infer(alone, noise[:1])
         runtime.infer(alone, noise[:1], max(runtime.tables))
+    if loop.judges:
+        # As many as a robot chooses among.
+        n = ExecutionConfig.safest
+        many = loop.infer(alone, random.standard_normal((n, *shape[1:]), dtype=np.float32)).chunk
+        loop.feasibility(loop.encode(alone), many[:, manifest.first_action :])
     difference = float(np.abs(chunks[0] - chunks[1]).max())
     if not difference <= TOLERANCE * max(1.0, float(np.abs(chunks[0]).max())):
         raise BundleError(

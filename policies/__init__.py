@@ -3,6 +3,7 @@
 A policy is an encoder, a network, a generator and a normaliser; `Policy` joins them.
 """
 
+from bridle.policies.critics import Judge
 from bridle.policies.encoders import (
     EMBEDDING,
     ENCODERS,
@@ -82,6 +83,7 @@ __all__ = [
     "ImageEncoder",
     "ImageEncoderConfig",
     "Input",
+    "Judge",
     "MLPConfig",
     "Network",
     "NetworkConfig",

@@ -186,7 +186,7 @@ class Judge(nn.Module):
     def __init__(self, cond_size: int, action_size: int, config: CriticConfig, sign: int) -> None:
         """Build one. `sign` is 1 where more is better (reward), -1 where it is worse (h)."""
         super().__init__()
-        self.sign = sign
+        self.sign, self.cond_size, self.action_size = sign, cond_size, action_size
         self.q = nn.ModuleList(
             _network(cond_size + action_size, config) for _ in range(config.ensemble)
         )

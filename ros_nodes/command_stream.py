@@ -50,7 +50,7 @@ class CommandStream:
         """
         limits = robot.limits
         speed = SPEED_SHARE * limits.velocity
-        rows = (limits.position_min, limits.position_max, speed, limits.acceleration)
+        rows = (limits.position_min, limits.position_max, speed, limits.acceleration, limits.jerk)
         self._limits = JointLimits(*(row[:-1] for row in rows))
         self._shaper = Shaper(self._limits, period, 0.0)
         self._dt = period

@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,18 +13,18 @@ from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from bridle.deploy.bundle import ROBOT, load_bundle
 from bridle.deploy.chunks import ChunkRefused, StampClock, parse_chunk
 from bridle.deploy.guard import Command, Guard, GuardState, Mode
-from bridle.deploy.kinematics import Kinematics
 from bridle.deploy.language import is_stop
 from bridle.deploy.robot import load_robot
+from bridle.deploy.tightening import load_tightening, tighten
 from bridle.ros_nodes import qos
 from bridle.ros_nodes.messages import (
     MessageError,
     array_message,
     joint_vectors,
     nanoseconds,
+    obstacles_of,
     status,
     trajectory,
     trajectory_arrays,
@@ -47,9 +46,18 @@ SETTLE = 0.5
 """Time for which the robot must have been listening before the first command [s]."""
 LEVELS = {
     Mode.NOMINAL: DiagnosticStatus.OK,
+    Mode.CAUTION: DiagnosticStatus.WARN,
     Mode.HOLD: DiagnosticStatus.WARN,
     Mode.LATCHED: DiagnosticStatus.ERROR,
 }
+
+
+ADVICE = {
+    DiagnosticStatus.OK: Mode.NOMINAL,
+    DiagnosticStatus.WARN: Mode.CAUTION,
+    DiagnosticStatus.ERROR: Mode.HOLD,
+}
+"""What the policy's guardian says -> what the guard does."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,8 @@ class GuardParams:
     """Parameters of guard_node."""
 
     robot: str = param("Robot file (YAML), or the name of one that comes with Bridle.")
-    bundle: str = param("Bundle whose kinematics keep the tool in the workspace; empty: none.", "")
+    limits: str = param("File (YAML) with tighter limits for a task; empty: the robot's own.", "")
+    caution_speed: float = param("Share of the speed limits where the policy asks for help.", 0.5)
     command_interface: str = param(
         f"How the robot is commanded: {' or '.join(INTERFACES)}.", "forward_position"
     )
@@ -69,6 +78,8 @@ class GuardParams:
                 f"command_interface must be {' or '.join(INTERFACES)}, "
                 f"got {self.command_interface!r}"
             )
+        if not 0 < self.caution_speed <= 1:
+            raise ValueError(f"caution_speed must lie in (0, 1], got {self.caution_speed}")
 
 
 class GuardNode(LifecycleNode):
@@ -95,19 +106,10 @@ class GuardNode(LifecycleNode):
     def on_configure(self) -> None:
         """Read the robot file, open the topics."""
         robot = load_robot(self.params.robot)
-        tool_position = None
-        if self.params.bundle:
-            kinematics = Kinematics(load_bundle(Path(self.params.bundle)).contents[ROBOT])
-            if kinematics.joint_names != robot.joint_names[: kinematics.n_joints]:
-                raise ValueError(
-                    f"the bundle is for an arm with {', '.join(kinematics.joint_names)}, "
-                    f"{robot.name} has {', '.join(robot.joint_names)}"
-                )
-            tool_position = kinematics.tool_position
-        elif robot.workspace is not None:
-            raise ValueError(f"{robot.name} has a workspace: give the bundle, for its kinematics")
+        if self.params.limits:
+            robot = tighten(robot, load_tightening(self.params.limits))
         self._robot = robot
-        self._guard = Guard(robot, tool_position=tool_position)
+        self._guard = Guard(robot)
         self._stamps = StampClock()
         topic, kind = INTERFACES[self.params.command_interface]
         self._wait_until_alone(topic)
@@ -116,6 +118,9 @@ class GuardNode(LifecycleNode):
         self._diagnostics = self.create_publisher(DiagnosticArray, "diagnostics", qos.EVENT)
         self.create_subscription(JointState, "joint_states", self._on_joint_state, qos.SENSOR)
         self.create_subscription(JointTrajectory, "action_chunk", self._on_chunk, qos.CHUNK)
+        self.create_subscription(DiagnosticStatus, "familiarity", self._on_familiarity, qos.EVENT)
+        if robot.separation is not None:
+            self.create_subscription(Float64MultiArray, "obstacles", self._on_obstacles, qos.SENSOR)
         self.create_subscription(String, "correction", self._on_correction, qos.EVENT)
         self.create_service(Trigger, "stop", self._on_stop)
         self.create_service(Trigger, "reset", self._on_reset)
@@ -202,6 +207,25 @@ class GuardNode(LifecycleNode):
             self._refused += 1
             self._last_refusal = str(error)
             self.get_logger().warning(str(error), throttle_duration_sec=1.0)
+
+    def _on_familiarity(self, message: DiagnosticStatus) -> None:
+        if self._state is None:
+            return
+        # What is no known level, STALE for one, is not to be followed.
+        mode = ADVICE.get(message.level, Mode.HOLD)
+        speed = self.params.caution_speed if mode is Mode.CAUTION else 1.0
+        self._state = self._guard.advise(self._state, mode, message.message, speed)
+
+    def _on_obstacles(self, message: Float64MultiArray) -> None:
+        if self._state is None:
+            return
+        try:
+            obstacles = obstacles_of(message)
+        except MessageError as error:
+            # No report: the last good one ages until the guard holds.
+            self.get_logger().warning(str(error), throttle_duration_sec=1.0)
+            return
+        self._state = self._guard.see(self._state, obstacles, time.monotonic())
 
     def _on_correction(self, message: String) -> None:
         text = message.data

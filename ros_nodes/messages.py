@@ -12,11 +12,15 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from bridle.deploy.guard import Obstacle
+
 Vector = NDArray[np.float64]
 
 
 MAX_JOINT_VALUE = 1e3
 """Positions [rad] and velocities [rad/s] beyond this are no measurement."""
+MAX_OBSTACLES = 64
+"""More that move around one robot are a mistake, or too many for one control period."""
 
 
 class MessageError(ValueError):
@@ -96,6 +100,28 @@ def array_message(label: str, values: NDArray[Any]) -> Float64MultiArray:
     message = Float64MultiArray(data=[float(v) for v in values])
     message.layout.dim = [MultiArrayDimension(label=label, size=len(values), stride=len(values))]
     return message
+
+
+def obstacles_of(message: Float64MultiArray) -> tuple[Obstacle, ...]:
+    """What moves around the robot.
+
+    Args:
+        message: five numbers each: centre x, y, z in the base frame [m], radius [m], and the
+            largest speed at which it may come [m/s].
+
+    Raises:
+        MessageError: not five each, more than `MAX_OBSTACLES`, not finite, or a negative radius or
+            speed.
+    """
+    numbers = np.asarray(message.data, np.float64)
+    if numbers.size % 5 or numbers.size > 5 * MAX_OBSTACLES:
+        raise MessageError(
+            f"obstacles: five numbers each for at most {MAX_OBSTACLES} expected, got {numbers.size}"
+        )
+    rows = numbers.reshape(-1, 5)
+    if not np.isfinite(rows).all() or (rows[:, 3:] < 0).any():
+        raise MessageError(f"obstacles: finite numbers, radius and speed >= 0, got {rows.tolist()}")
+    return tuple(Obstacle((x, y, z), radius, speed) for x, y, z, radius, speed in rows.tolist())
 
 
 def status(

@@ -24,10 +24,13 @@ from std_msgs.msg import Float64, Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 
 from bridle.deploy.backends import CHOICES
-from bridle.deploy.bundle import load_bundle
+from bridle.deploy.bundle import GUARD, load_bundle
 from bridle.deploy.confinement import verify_confined
 from bridle.deploy.exceptions import InferenceError, KinematicsError
 from bridle.deploy.execution import ExecutionConfig, Strategy, suited
+from bridle.deploy.execution.conservative import ConservativeConfig
+from bridle.deploy.familiarity.alarm import AlarmConfig, Assessment, Level
+from bridle.deploy.familiarity.guardian import Guardian
 from bridle.deploy.robot import load_robot
 from bridle.deploy.runtime import Runtime
 from bridle.deploy.serving import Observation, PolicyServer, TimedChunk
@@ -42,7 +45,14 @@ from bridle.ros_nodes.messages import (
 from bridle.ros_nodes.params import declare, param
 from bridle.ros_nodes.process import run, transition
 
-AUTO = "auto"
+AUTO, OFF = "auto", "off"
+LEVELS = {
+    Level.NOMINAL: DiagnosticStatus.OK,
+    Level.CAUTION: DiagnosticStatus.WARN,
+    Level.HOLD: DiagnosticStatus.ERROR,
+}
+"""How familiar a chunk is -> as a status."""
+HELP = "asks for help"
 
 
 @dataclass(frozen=True)
@@ -60,8 +70,23 @@ class PolicyParams:
         AUTO,
     )
     candidates: int = param("Chunks sampled at once with rtc, of which one is executed.", 4)
+    safest: int = param(
+        "Chunks sampled at once where the bundle has a critic of feasibility, of which a safe one "
+        "is executed.",
+        16,
+    )
     blend_steps: int = param("Control steps from one chunk to the next with blend.", 4)
     ensemble_decay: float = param("How much less each newer chunk weighs with ensemble.", 0.01)
+    familiarity: str = param(
+        "Whether a calibrated bundle slows and holds the robot where it is unfamiliar: auto, off.",
+        AUTO,
+    )
+    caution_speed: float = param("Share of the speed where one score is unusual.", 0.5)
+    conservative_steps: int = param(
+        "Steps that each chunk is moved up the policy's own density; 0: it is executed as sampled.",
+        0,
+    )
+    conservative_largest: float = param("Furthest that they move a joint [rad].", 0.02)
     correction_hold: float = param("Time a nudge or a grip stays in force [s].", 3.0)
     max_nudge: float = param("Largest offset from the policy's path [m].", 0.10)
     observation_timeout: float = param("Age at which observation/<key> is too old [s].", 0.5)
@@ -72,7 +97,15 @@ class PolicyParams:
             raise ValueError(f"threads must be at least 1, got {self.threads}")
         if self.provider not in CHOICES:
             raise ValueError(f"provider must be one of {', '.join(CHOICES)}, got {self.provider!r}")
+        if self.familiarity not in (AUTO, OFF):
+            raise ValueError(f"familiarity must be {AUTO} or {OFF}, got {self.familiarity!r}")
+        AlarmConfig(self.caution_speed)
         self.execution("replace")
+        self.conservative()
+
+    def conservative(self) -> ConservativeConfig:
+        """How a chunk is corrected."""
+        return ConservativeConfig(self.conservative_steps, largest=self.conservative_largest)
 
     def execution(self, suited: Strategy) -> ExecutionConfig:
         """How chunks follow each other.
@@ -81,7 +114,9 @@ class PolicyParams:
             suited: what suits the policy, for `auto`.
         """
         strategy = suited if self.strategy == AUTO else cast(Strategy, self.strategy)
-        return ExecutionConfig(strategy, self.blend_steps, self.ensemble_decay, self.candidates)
+        return ExecutionConfig(
+            strategy, self.blend_steps, self.ensemble_decay, self.candidates, self.safest
+        )
 
 
 class PolicyNode(LifecycleNode):
@@ -100,7 +135,11 @@ class PolicyNode(LifecycleNode):
         self._chunks = 0
         self._slowest = 0.0
         self._widest = 0.0
+        self._furthest = 0.0
+        self._feasibility: dict[str, float] = {}
         self._problem = ""
+        self._guardian: Guardian | None = None
+        self._familiarity: DiagnosticStatus | None = None
         self.params = declare(self, PolicyParams)
 
     # -- lifecycle ---------------------------------------------------------------------------------
@@ -119,12 +158,17 @@ class PolicyNode(LifecycleNode):
         if pictures:
             raise ValueError(f"{', '.join(pictures)}: cameras are not served over topics yet")
         execution = self.params.execution(suited(runtime))
+        if GUARD in bundle.contents and self.params.familiarity == AUTO:
+            alarm = AlarmConfig(self.params.caution_speed)
+            self._guardian = Guardian(bundle, runtime, execution.strategy, alarm)
         server = PolicyServer(
             bundle,
             runtime,
             seed=self.params.seed,
             steering=steering,
             execution=execution,
+            conservative=self.params.conservative(),
+            guardian=self._guardian,
         )
         server.warm_up()
         joints = load_robot(bundle.manifest.robot).joints
@@ -132,6 +176,9 @@ class PolicyNode(LifecycleNode):
         self._server = server
         self._channels = {spec.name: spec.shape[-1] for spec in bundle.manifest.inputs}
         self._chunk_publisher = self.create_publisher(JointTrajectory, "action_chunk", qos.CHUNK)
+        self._familiarity_publisher = self.create_publisher(
+            DiagnosticStatus, "familiarity", qos.EVENT
+        )
         self._diagnostics = self.create_publisher(DiagnosticArray, "diagnostics", qos.EVENT)
         self.create_subscription(JointState, "joint_states", self._on_joint_state, qos.SENSOR)
         for key in server.extra_keys:
@@ -145,7 +192,8 @@ class PolicyNode(LifecycleNode):
         self.create_timer(0.25, self._publish_diagnostics)
         self.get_logger().info(
             f"serving {self.params.bundle}: {bundle.manifest.task} on {bundle.manifest.robot}, "
-            f"by {runtime.provider}, strategy {execution.strategy}"
+            f"by {runtime.provider}, strategy {execution.strategy}, "
+            f"{'watched' if self._guardian else 'not watched'} for unfamiliar situations"
         )
 
     @transition
@@ -153,6 +201,7 @@ class PolicyNode(LifecycleNode):
         """Start planning from a clean history."""
         assert self._server is not None
         self._server.clear()
+        self._familiarity = None
         self._extra.clear()
         self._stopping = threading.Event()
         self._planner = threading.Thread(target=self._plan_forever, daemon=True)
@@ -306,14 +355,32 @@ class PolicyNode(LifecycleNode):
 
     def _publish(self, chunk: TimedChunk) -> None:
         assert self._server is not None
+        if chunk.assessment is not None:
+            # Before the chunk, so that the guard knows what to make of it.
+            self._tell(chunk.assessment)
+        if self._guardian and (late := self._guardian.overdue(self._server.delay_steps)):
+            self.get_logger().warning(late, throttle_duration_sec=30.0)
         names = self._server.manifest.joint_names
         self._chunk_publisher.publish(trajectory(chunk.stamp, names, chunk.times, chunk.positions))
         self._chunks += 1
         self._slowest = max(self._slowest, chunk.seconds)
         if not math.isnan(chunk.seam):
             self._widest = max(self._widest, chunk.seam)
+        self._furthest = max(self._furthest, chunk.moved)
+        if not math.isnan(chunk.feasibility):
+            self._feasibility = {"feasibility": round(chunk.feasibility, 3)}
 
     # -- reports -----------------------------------------------------------------------------------
+
+    def _tell(self, assessment: Assessment) -> None:
+        """Say how familiar the policy is with where it is."""
+        message = status("familiarity", LEVELS[assessment.level], assessment.why, assessment.scores)
+        self._familiarity_publisher.publish(message)
+        self._familiarity = message
+        if assessment.level is not Level.NOMINAL:
+            self.get_logger().warning(
+                f"{HELP}, {assessment.level}: {assessment.why}", throttle_duration_sec=1.0
+            )
 
     def _report(self, problem: str) -> None:
         self._problem = problem
@@ -336,11 +403,15 @@ class PolicyNode(LifecycleNode):
                     "chunks": self._chunks,
                     "slowest_inference_ms": round(1e3 * self._slowest, 2),
                     "widest_seam_rad": round(self._widest, 4),
+                    "furthest_move_rad": round(self._furthest, 4),
                     "delay_steps": 0 if self._server is None else self._server.delay_steps,
+                    **self._feasibility,
                 },
             )
         ]
-        self._slowest = self._widest = 0.0
+        if self._familiarity is not None:
+            message.status = [*message.status, self._familiarity]
+        self._slowest = self._widest = self._furthest = 0.0
         self._diagnostics.publish(message)
 
 

@@ -166,18 +166,20 @@ def simulated_graph(
     seed: int,
     camera_rate: float,
     log: str,
+    limits: str = "",
     policy: Mapping[str, object] | None = None,
 ) -> list[Process]:
     """Policy, correction, guard and the simulated robot, in the order in which they are stopped.
 
-    `policy` holds further parameters of policy_node.
+    `limits` is a file with tighter limits for the task, `policy` holds further parameters of
+    policy_node.
     """
     nodes = "bridle.ros_nodes"
     serving = {"bundle": bundle, "seed": seed, **(policy or {})}
     return [
         Process("policy_node", f"{nodes}.policy_node", serving),
         Process("correction_node", f"{nodes}.correction_node", {"bundle": bundle, "log": log}),
-        Process("guard_node", f"{nodes}.guard_node", {"robot": robot, "bundle": bundle}, True),
+        Process("guard_node", f"{nodes}.guard_node", {"robot": robot, "limits": limits}, True),
         Process(
             "sim_robot_node",
             f"{nodes}.sim_robot_node",

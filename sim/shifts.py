@@ -4,7 +4,8 @@ Each wraps an environment that was reset, and is used in its place for one episo
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import mujoco
@@ -15,6 +16,16 @@ from bridle.sim.objects import HALF
 from bridle.sim.tabletop import TabletopEnv
 
 Vector = NDArray[np.float64]
+
+
+@contextmanager
+def changed(array: Vector) -> Iterator[Vector]:
+    """An array of a model that is as it was again when this ends: models outlive episodes."""
+    before = array.copy()
+    try:
+        yield array
+    finally:
+        array[:] = before
 
 
 class Shift:
@@ -94,7 +105,10 @@ class SensorStuck(Shift):
 
 
 class CameraMoved(Shift):
-    """Cube and spot are seen 4 cm beside where they are, in a direction drawn for the episode."""
+    """Cube and spot are seen 4 cm beside where they are, in a direction drawn for the episode.
+
+    Where pictures are observed, the camera in front of the robot has moved as far the other way.
+    """
 
     def __init__(self, env: TabletopEnv, seed: int) -> None:
         """Draw the direction."""
@@ -104,11 +118,25 @@ class CameraMoved(Shift):
 
     def observe(self) -> Mapping[str, NDArray[Any]]:
         """See `Shift.observe`."""
-        seen = dict(super().observe())
+        with changed(self._env.model.camera("front").pos) as place:
+            place[:2] -= self._offset
+            seen = dict(super().observe())
         state = seen["object_state"].copy()
         state[0:2] += self._offset
         state[5:7] += self._offset
         return seen | {"object_state": state}
+
+
+class ColoursSwapped(Shift):
+    """The cube has the colour of the spot, and the spot that of the cube; only pictures show it."""
+
+    def observe(self) -> Mapping[str, NDArray[Any]]:
+        """See `Shift.observe`."""
+        model = self._env.model
+        things = [int(model.body(name).geomadr[0]) for name in ("cube", "goal")]
+        with changed(model.geom_rgba) as colours:
+            colours[things] = colours[things[::-1]]
+            return super().observe()
 
 
 class ActuatorLag(Shift):
@@ -141,3 +169,5 @@ SHIFTS: dict[str, type[Shift]] = {
     "actuator lag": ActuatorLag,
 }
 """Name -> shift of pick-place."""
+VISIBLE: dict[str, type[Shift]] = {"colours swapped": ColoursSwapped}
+"""Further ones, that only a policy that sees pictures can notice."""

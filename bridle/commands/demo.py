@@ -18,8 +18,9 @@ from rich.table import Table
 from bridle import sim
 from bridle.cli import write_json
 from bridle.commands import parse
-from bridle.commands.evaluate import BundlePolicy
 from bridle.commands.export import source_of
+from bridle.deploy.bundle import load_bundle
+from bridle.deploy.confinement import verify_confined
 from bridle.deploy.export import export_policy
 from bridle.training import runs
 from bridle.training.collection import CollectConfig, CollectResult, collect
@@ -102,7 +103,7 @@ def main(arguments: Sequence[str]) -> None:
     video = _video(player, evaluation, out / "evaluation.mp4")
     console.rule("4 of 5  export")
     exported = export_policy(policy, source_of(out / "run", config, policy), out / "bundle")
-    BundlePolicy(out / "bundle")
+    verify_confined(load_bundle(out / "bundle"))
     console.rule("5 of 5  the robot: ROS 2, guard, corrections")
     robot = run_robot(options, out / "bundle", config.data.task)
 

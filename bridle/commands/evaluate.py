@@ -16,8 +16,17 @@ from rich.table import Column, Table
 
 from bridle.cli import write_json
 from bridle.commands import parse
-from bridle.deploy.bundle import INSTRUCTION, TOKENIZER, Bundle, load_bundle
+from bridle.deploy.bundle import (
+    FEASIBILITY,
+    INSTRUCTION,
+    TOKENIZER,
+    Bundle,
+    Manifest,
+    load_bundle,
+)
 from bridle.deploy.confinement import verify_confined
+from bridle.deploy.execution import ExecutionConfig
+from bridle.deploy.execution.feasibility import Feasibility, safest
 from bridle.deploy.runtime import Runtime
 from bridle.deploy.tokens import Tokenizer
 from bridle.sim import RenderingError
@@ -54,11 +63,12 @@ class Options:
     sampling_steps: int | None = None
     """Steps in which a run generates its chunks; by default as many as it was made for."""
     candidates: int | None = None
-    """Chunks that a run generates each time, to execute one of them: with critics, from bridle
-    finetune, the safest or most valuable, by default of 16; with a history, the one whose past is
-    most like what was done, by default of 1."""
+    """Chunks that are generated each time, to execute one of them: with critics, from bridle
+    finetune, by default 16, of which a run executes the safest or most valuable, a bundle the first
+    that is safe; of a run with a history, by default 1, the one whose past is most like what was
+    done."""
     choose: Choose = "safest"
-    """What critics choose: the safest chunk, or the best of those that are safe."""
+    """What critics of a run choose: the safest chunk, or the best of those that are safe."""
     threads: int | None = None
     """Threads that run physics; by default one per core."""
     video: Path | None = None
@@ -70,10 +80,8 @@ class Options:
 class BundlePolicy:
     """A bundle as evaluation sees it."""
 
-    def __init__(self, path: Path) -> None:
-        """Verify and load the bundle."""
-        bundle = load_bundle(path)
-        verify_confined(bundle)
+    def __init__(self, bundle: Bundle) -> None:
+        """Load a verified bundle."""
         self._runtime = Runtime(bundle)
         manifest = bundle.manifest
         self.observer = _observer(bundle)
@@ -90,20 +98,55 @@ class BundlePolicy:
         return self._runtime.infer(observation, noise).chunk
 
 
-def _observer(bundle: Bundle) -> Observer:
-    """How the policy of a bundle sees an environment of the simulator."""
-    manifest = bundle.manifest
-    shapes = {spec.name: spec.shape for spec in manifest.inputs}
+class JudgedBundle(BundlePolicy):
+    """A bundle whose critic chooses among several chunks, as it does on a robot."""
+
+    def __init__(self, bundle: Bundle, n_candidates: int) -> None:
+        """Load a verified bundle that has a critic."""
+        super().__init__(bundle)
+        self._feasibility = Feasibility(self._runtime, n_candidates)
+        self.n_candidates = self._feasibility.candidates
+
+    def best_of(
+        self,
+        observation: Mapping[str, NDArray[np.float32]],
+        noise: NDArray[np.float32],
+        executed: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """See `Choosing`; what was done before does not matter."""
+        return np.stack([self._chosen(observation, i, each) for i, each in enumerate(noise)])
+
+    def _chosen(
+        self, observation: Mapping[str, NDArray[np.float32]], i: int, noise: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """The chunk (H, A) of one of the observations."""
+        seen = {key: value[i : i + 1] for key, value in observation.items()}
+        chunks = self._runtime.infer(seen, noise).chunk
+        q_h = self._feasibility(seen, chunks[:, self.first_action :])
+        chosen: NDArray[np.float32] = chunks[safest(q_h, np.zeros(len(q_h)))]
+        return chosen
+
+
+def environment_for(manifest: Manifest) -> dict[str, Any]:
+    """What an environment is asked for, so that it gives what a bundle reads."""
     environment: dict[str, Any] = {}
     if manifest.cameras:
         width, height = next(iter(manifest.cameras.values()))
         environment = {"cameras": [*manifest.cameras], "image_width": width, "image_height": height}
-    if CLOUD in shapes:
-        environment["points"] = shapes[CLOUD][2]
+    for spec in manifest.inputs:
+        if spec.name == CLOUD:
+            environment["points"] = spec.shape[2]
+    return environment
+
+
+def _observer(bundle: Bundle) -> Observer:
+    """How the policy of a bundle sees an environment of the simulator."""
+    manifest = bundle.manifest
+    shapes = {spec.name: spec.shape for spec in manifest.inputs}
     words = None
     if manifest.follows_instructions:
         words = Tokenizer(bundle.contents[TOKENIZER], shapes[INSTRUCTION][2])
-    return Observer(tuple(shapes), words, environment)
+    return Observer(tuple(shapes), words, environment_for(manifest))
 
 
 def _run_policy(run: Path, options: Options) -> ChunkPolicy:
@@ -119,6 +162,20 @@ def _run_policy(run: Path, options: Options) -> ChunkPolicy:
     if critics is None:
         return ChoosingPolicy(trained, task, n, *rest)
     return JudgedPolicy(trained, critics, task, n, *rest, choose=options.choose)
+
+
+def _bundle_policy(path: Path, options: Options) -> ChunkPolicy:
+    """A bundle as evaluation sees it; with a critic it chooses as it does on a robot."""
+    bundle = load_bundle(path)
+    verify_confined(bundle)
+    judges, n = FEASIBILITY in bundle.contents, options.candidates
+    if options.sampling_steps is not None or (n not in (None, 1) and not judges):
+        raise ValueError(
+            "--sampling-steps goes with --run, and --candidates too where a bundle has no critic"
+        )
+    if not judges or n == 1:
+        return BundlePolicy(bundle)
+    return JudgedBundle(bundle, ExecutionConfig.safest if n is None else n)
 
 
 def show(result: Evaluation) -> None:
@@ -162,9 +219,7 @@ def main(arguments: Sequence[str]) -> None:
         policy = _run_policy(options.run, options)
     else:
         assert options.bundle is not None
-        if options.sampling_steps is not None or options.candidates is not None:
-            raise ValueError("--sampling-steps and --candidates go with --run, not with a bundle")
-        policy = BundlePolicy(options.bundle)
+        policy = _bundle_policy(options.bundle, options)
     task = options.task or policy.task
     result = evaluate(
         policy,

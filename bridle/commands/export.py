@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
 from numpy.typing import NDArray
 
 from bridle.cli import write_json
@@ -18,13 +19,14 @@ from bridle.commands import parse
 from bridle.deploy.card import Origin, Score, card
 from bridle.deploy.export import Precision, Source, export_policy
 from bridle.deploy.robot import load_robot
-from bridle.policies import INSTRUCTION, Policy
+from bridle.policies import INSTRUCTION, Judge, Policy
 from bridle.training import runs
 from bridle.training.demonstrations import DemonstrationError
 from bridle.training.demonstrations.storage import opened_sound
 from bridle.training.exceptions import TrainingError
 from bridle.training.observations import stored_observations
 from bridle.training.observer import Observer
+from bridle.training.offline import load_critics
 from bridle.training.outcomes import EVALUATION
 
 REAL = 64
@@ -42,6 +44,9 @@ class Options:
     precision: Precision = "float32"
     """What the networks compute in. float16 is for GPUs: half the memory, and errors that are
     measured, shown and written on the card."""
+    critics: Path | None = None
+    """Run of bridle finetune fisor whose critic of feasibility the bundle takes along; its encoder
+    must be the same. By default the exported run's own critic, if it has one."""
     json: Path | None = None
     """Write the result here."""
 
@@ -119,6 +124,35 @@ def source_of(run: Path, config: runs.RunConfig, policy: Policy) -> Source:
     )
 
 
+def critic_of(run: Path, policy: Policy, critics: Path | None) -> Judge | None:
+    """The critic of feasibility that goes with a policy; None if its run has none.
+
+    Args:
+        run: of the policy.
+        policy: as loaded.
+        critics: another run to take it from.
+
+    Raises:
+        TrainingError: that run has none, or its encoder or its actions are others.
+    """
+    found = load_critics(run if critics is None else critics)
+    judge = None if found is None else found.feasibility
+    if critics is None:
+        return judge
+    if judge is None:
+        raise TrainingError(
+            f"{critics} has no critic of feasibility; bridle finetune fisor makes one"
+        )
+    ours, theirs = (p.state_dict() for p in (policy, runs.load_policy(critics)[0]))
+    seen = [key for key in ours if key.startswith(("encoder.", "action_normalizer."))]
+    if not all(key in theirs and torch.equal(ours[key], theirs[key]) for key in seen):
+        raise TrainingError(
+            f"{critics} sees with another encoder than {run}, or has actions in other units; its "
+            "critic means nothing there"
+        )
+    return judge
+
+
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     options = parse(Options, "export", arguments, __doc__)
@@ -128,10 +162,16 @@ def main(arguments: Sequence[str]) -> None:
         source_of(options.run, config, policy),
         options.out,
         precision=options.precision,
+        feasibility=critic_of(options.run, policy, options.critics),
     )
     print(
         f"{result.path}: {result.bytes / 1e6:.1f} MB, {result.precision}; differs from PyTorch by "
         f"at most {result.onnx_max_abs_error:.1e} rad, {result.onnx_max_normalised_error:.1e} "
         f"standard deviations of the actions, over {result.checked_chunks} chunks"
     )
+    if result.feasibility_max_error is not None:
+        print(
+            "with a critic of feasibility, which differs from PyTorch by at most "
+            f"{result.feasibility_max_error:.1e} of its value"
+        )
     write_json(options.json, result)

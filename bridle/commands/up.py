@@ -16,6 +16,8 @@ from bridle import sim
 from bridle.commands import parse
 from bridle.deploy.bundle import load_bundle
 from bridle.deploy.confinement import verify_confined
+from bridle.deploy.robot import load_robot
+from bridle.deploy.tightening import load_tightening, tighten
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Options:
     """What runs the network."""
     strategy: Literal["auto", "replace", "blend", "ensemble", "rtc"] = "auto"
     """How a chunk follows the one before (docs/deployment.md)."""
+    limits: Path | None = None
+    """File with tighter limits for the task (docs/guard.md)."""
     camera_rate: float = 0.0
     """Frames per second of camera/front [Hz]; 0 turns the camera off."""
     log: Path | None = None
@@ -55,6 +59,8 @@ def main(arguments: Sequence[str]) -> int:
     manifest = bundle.manifest
     task = options.task or manifest.task
     sim.make(task)
+    if options.limits:
+        tighten(load_robot(manifest.robot), load_tightening(options.limits))
     from bridle.ros_nodes.up import Graph, simulated_graph
 
     graph = Graph(
@@ -65,6 +71,7 @@ def main(arguments: Sequence[str]) -> int:
             seed=options.seed,
             camera_rate=options.camera_rate,
             log=str(options.log.resolve()) if options.log else "",
+            limits=str(options.limits.resolve()) if options.limits else "",
             policy={"provider": options.provider, "strategy": options.strategy},
         )
     )

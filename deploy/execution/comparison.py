@@ -19,7 +19,7 @@ from bridle.deploy.robot import JointLimits
 
 DT = 0.05
 """Control period [s]."""
-LIMITS = JointLimits(np.full(2, -1e3), np.full(2, 1e3), np.full(2, 4.0), np.full(2, 40.0))
+LIMITS = JointLimits(*(np.full(2, x) for x in (-1e3, 1e3, 4.0, 40.0, 4e3)))
 """Of an arm: from lane to lane takes it several steps."""
 
 

@@ -32,6 +32,9 @@ class ExecutionConfig:
     """Chunks that `rtc` samples at once, to execute the one that is nearest to the running one:
     where the running chunk ends, the guidance alone does not always keep to one mode (chosen among
     samples as in Bidirectional Decoding, Liu et al. 2024, arXiv 2408.17355)."""
+    safest: int = 16
+    """Chunks that are sampled at once where the bundle has a critic of feasibility: of those that
+    it holds safe the one is executed that would be anyway, and if there is none the safest."""
 
     def __post_init__(self) -> None:
         if self.strategy not in get_args(Strategy):
@@ -40,8 +43,9 @@ class ExecutionConfig:
             )
         if self.blend_steps < 1:
             raise ValueError(f"blend_steps must be at least 1, got {self.blend_steps}")
-        if not 1 <= self.candidates <= 1024:
-            raise ValueError(f"candidates must lie in 1..1024, got {self.candidates}")
+        for name in ("candidates", "safest"):
+            if not 1 <= getattr(self, name) <= 1024:
+                raise ValueError(f"{name} must lie in 1..1024, got {getattr(self, name)}")
         if not np.isfinite(self.ensemble_decay):
             raise ValueError(f"ensemble_decay must be finite, got {self.ensemble_decay}")
 

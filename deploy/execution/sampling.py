@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bridle.deploy.bundle import N_COMMITTED
 from bridle.deploy.exceptions import InferenceError
+from bridle.deploy.execution.feasibility import Feasibility, safest
 from bridle.deploy.execution.guidance import Previous, continued, guided_sample, misfit
 from bridle.deploy.execution.levels import levels
 from bridle.deploy.execution.merging import ExecutionConfig, Strategy
@@ -25,6 +26,9 @@ class Sampled(NamedTuple):
     """(rows, A) absolute positions [rad], the first of the newest observation."""
     score: float
     """The generator's score of the last step."""
+    feasibility: float
+    """Q_h of the chunk, above 0 where a critic expects that something will be touched; NaN where
+    the bundle has no critic."""
 
 
 class ChunkSampler:
@@ -40,6 +44,7 @@ class ChunkSampler:
         self._runtime = runtime
         self._committed = manifest.committed
         self._candidates = config.candidates if config.strategy == "rtc" else 1
+        self._feasibility = Feasibility(runtime, config.safest) if runtime.judges else None
         self._guided: ServedPolicy | None = None
         if config.strategy == "rtc":
             try:
@@ -72,6 +77,8 @@ class ChunkSampler:
             InferenceError: an observation is missing or bad.
         """
         n = 1 if previous is None else self._candidates
+        if self._feasibility is not None:
+            n = max(n, self._feasibility.candidates)
         noise = random.standard_normal((n, *self._shape), dtype=np.float32)
         if previous is None or previous.delay <= self._committed or self._guided is None:
             chunks, scores = self._inferred(observation, noise, previous)
@@ -82,8 +89,13 @@ class ChunkSampler:
             chunks = chunks[:, self._first :].astype(np.float64)
         if not np.isfinite(chunks).all():
             raise InferenceError("the policy gave numbers that are not finite")
-        chosen = 0 if previous is None else int(misfit(chunks, previous).argmin())
-        return Sampled(chunks[chosen], scores[chosen].item())
+        costs = np.zeros(n) if previous is None else misfit(chunks, previous)
+        if self._feasibility is None:
+            chosen, q_h = int(costs.argmin()), np.full(n, np.nan)
+        else:
+            q_h = self._feasibility(observation, chunks)
+            chosen = safest(q_h, costs)
+        return Sampled(chunks[chosen], scores[chosen].item(), float(q_h[chosen]))
 
     def _inferred(
         self, observation: Mapping[str, Array], noise: Array, previous: Previous | None

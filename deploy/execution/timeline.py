@@ -244,6 +244,7 @@ class Timeline:
             np.maximum(limits.position_max, q),
             limits.velocity,
             limits.acceleration,
+            limits.jerk,
         )
         self._shaper = Shaper(limits, self.dt, self._latency)
         self._q, self._v = q, np.zeros_like(q)

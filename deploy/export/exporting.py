@@ -14,14 +14,15 @@ from onnx import ModelProto
 
 from bridle.deploy import bundle as files
 from bridle.deploy.bundle import Bundle, Manifest, TensorSpec, load_bundle, sha256, write_bundle
-from bridle.deploy.card import half_precision
+from bridle.deploy.card import half_precision, learned_feasibility
 from bridle.deploy.exceptions import ExportError
+from bridle.deploy.export.feasibility import feasibility_graph, verify_feasibility
 from bridle.deploy.export.graphs import encoder_graph, step_graph, step_parts
 from bridle.deploy.export.half import halved, rounded
 from bridle.deploy.export.parity import TOLERANCES, examples, verify_parity
 from bridle.deploy.export.sampler import sampler_graph
 from bridle.deploy.tokens import tokenizer_file
-from bridle.policies import EMBEDDING, Energy, Policy, PolicyError, vocabulary_of
+from bridle.policies import EMBEDDING, Energy, Judge, Policy, PolicyError, vocabulary_of
 
 Array = NDArray[Any]
 Precision = Literal["float32", "float16"]
@@ -70,6 +71,9 @@ class ExportResult:
     float16 it is that of a GPU, whose rounding is imitated."""
     onnx_max_normalised_error: float
     """The same in units of the actions' standard deviation, on real inputs as well."""
+    feasibility_max_error: float | None
+    """Largest difference to PyTorch of the critic of feasibility, relative to the larger of its
+    value and 1; None if there is none."""
     checked_chunks: int
     bytes: int
 
@@ -103,21 +107,25 @@ def _check_policy(policy: Policy) -> None:
 
 @dataclass(frozen=True)
 class _Graphs:
-    """Encoder, and the two parts of a step."""
+    """Encoder, the two parts of a step, and a critic of feasibility if there is one."""
 
     encoder: ModelProto
     told: ModelProto
     step: ModelProto
+    critic: ModelProto | None
 
     def converted(self, convert: Callable[[ModelProto], ModelProto]) -> "_Graphs":
-        return _Graphs(convert(self.encoder), convert(self.told), convert(self.step))
+        # The critic is small, and what it says is compared with 0: it stays as it is.
+        encoder, told, step = map(convert, (self.encoder, self.told, self.step))
+        return _Graphs(encoder, told, step, self.critic)
 
 
 @torch.no_grad()
-def _graphs(policy: Policy) -> _Graphs:
+def _graphs(policy: Policy, judge: Judge | None) -> _Graphs:
     observation, noise = examples(policy, 2, 0)
     cond, _, _ = policy.encode(observation)
-    return _Graphs(encoder_graph(policy, observation), *step_parts(policy, noise, cond))
+    critic = None if judge is None else feasibility_graph(policy, judge)
+    return _Graphs(encoder_graph(policy, observation), *step_parts(policy, noise, cond), critic)
 
 
 def _contents(policy: Policy, source: Source, graphs: _Graphs) -> dict[str, bytes]:
@@ -132,6 +140,9 @@ def _contents(policy: Policy, source: Source, graphs: _Graphs) -> dict[str, byte
         files.ROBOT: source.robot_xml.encode(),
         files.CARD: source.card.encode(),
     }
+    if graphs.critic is not None:
+        contents[files.FEASIBILITY] = graphs.critic.SerializeToString()
+        contents[files.CARD] += learned_feasibility().encode()
     if (vocabulary := vocabulary_of(policy.config.encoder)) is not None:
         text = tokenizer_file(vocabulary.words, vocabulary.length)
         contents[files.TOKENIZER] = text.encode()
@@ -188,7 +199,7 @@ def build_bundle(policy: Policy, source: Source, path: Path) -> Bundle:
     """
     policy = policy.eval()
     _check_policy(policy)
-    return _bundle(policy, source, path, _graphs(policy), "float32")
+    return _bundle(policy, source, path, _graphs(policy, None), "float32")
 
 
 def _bundle(policy: Policy, source: Source, path: Path, graphs: _Graphs, precision: str) -> Bundle:
@@ -202,7 +213,12 @@ def _bundle(policy: Policy, source: Source, path: Path, graphs: _Graphs, precisi
 
 
 def export_policy(
-    policy: Policy, source: Source, path: Path, *, precision: Precision = "float32"
+    policy: Policy,
+    source: Source,
+    path: Path,
+    *,
+    precision: Precision = "float32",
+    feasibility: Judge | None = None,
 ) -> ExportResult:
     """Export, check against PyTorch, and write a bundle.
 
@@ -212,17 +228,18 @@ def export_policy(
         path: folder to write.
         precision: what the networks compute in. `float16` is for GPUs; its errors are those of
             `half.rounded`, and the card says how large they are.
+        feasibility: a critic, learned on what the policy's encoder says, to take along.
 
     Raises:
-        ExportError: a bundle cannot hold this policy, or the exported sampler differs from it by
-            more than `TOLERANCES` allows.
+        ExportError: a bundle cannot hold this policy, or the exported sampler or critic differs
+            from PyTorch's by more than `TOLERANCES` allows.
         PolicyError: normalisation statistics are missing.
         BundleError: `path` cannot take the bundle.
         InferenceError: it gives numbers that are not finite.
     """
     policy = policy.eval()
     _check_policy(policy)
-    graphs = _graphs(policy)
+    graphs = _graphs(policy, feasibility)
     checked = bundle = _bundle(policy, source, path, graphs, precision)
     if precision == "float16":
         bundle = _bundle(policy, source, path, graphs.converted(halved), precision)
@@ -235,19 +252,26 @@ def export_policy(
     far = verify_parity(policy, checked, seeds=4, spread=FAR)
     worst = max(each.normalised for each in found)
     tolerance = TOLERANCES[precision]
+    advice = "; export it in float32" if precision == "float16" else ""
     # Where numbers are a hundred times as large, so is what rounding leaves of them.
     for error, allowed in ((worst, tolerance), (far.normalised, FAR * tolerance)):
         if not error <= allowed:
-            advice = "; export it in float32" if precision == "float16" else ""
             raise ExportError(
                 f"the exported sampler differs from PyTorch by {error:.2e} standard deviations of "
                 f"the actions, allowed {allowed:.0e}{advice}"
             )
+    judged = None if feasibility is None else verify_feasibility(policy, feasibility, checked)
+    if judged is not None and not judged <= tolerance:
+        raise ExportError(
+            f"the exported critic of feasibility differs from PyTorch by {judged:.2e} of its "
+            f"value, allowed {tolerance:.0e}{advice}"
+        )
     result = ExportResult(
         path=str(path),
         precision=precision,
         onnx_max_abs_error=max(each.radians for each in found),
         onnx_max_normalised_error=worst,
+        feasibility_max_error=judged,
         checked_chunks=sum(each.chunks for each in (*found, far)),
         bytes=sum(map(len, bundle.contents.values())),
     )

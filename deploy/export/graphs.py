@@ -79,7 +79,7 @@ def encoder_graph(policy: Policy, observation: Mapping[str, Tensor]) -> onnx.Mod
     Raises:
         ExportError: something in the encoder has no counterpart in ONNX.
     """
-    return _export(
+    return exported(
         _Encoder(policy, tuple(observation)),
         tuple(observation.values()),
         tuple(observation),
@@ -102,8 +102,8 @@ def step_parts(
         ExportError: something in the network has no counterpart in ONNX.
     """
     (told, rows), (step, example) = step_modules(policy, noise, cond)
-    first = _export(told, rows, ("rows", "cond"), ("modulation",), (True, True))
-    second = _export(
+    first = exported(told, rows, ("rows", "cond"), ("modulation",), (True, True))
+    second = exported(
         step, example, ("x", "row", "modulation"), ("next", "score"), (True, False, True)
     )
     return first, second
@@ -239,13 +239,25 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _export(
+def exported(
     module: nn.Module,
     arguments: tuple[Tensor, ...],
     inputs: tuple[str, ...],
     outputs: tuple[str, ...],
     batched: tuple[bool, ...],
 ) -> onnx.ModelProto:
+    """A module as a graph.
+
+    Args:
+        module: put into evaluation mode.
+        arguments: an example of each input.
+        inputs: their names.
+        outputs: names of the outputs.
+        batched: for each input whether its first dimension is the batch, which may be any then.
+
+    Raises:
+        ExportError: something in it has no counterpart in ONNX.
+    """
     batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
     shapes: tuple[Any, ...] = tuple({0: batch} if is_batched else {} for is_batched in batched)
     try:

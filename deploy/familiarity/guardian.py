@@ -5,6 +5,8 @@ It belongs beside the policy, where observation and graphs are. What it says goe
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from bridle.deploy.bundle import GUARD, SUPPORT, Bundle
 from bridle.deploy.exceptions import BundleError
 from bridle.deploy.familiarity.alarm import AlarmConfig, AlarmState, Assessment, assess
@@ -55,11 +57,34 @@ class Guardian:
         if self.calibration.strategy != strategy:
             raise BundleError(
                 f"{bundle.path} is calibrated for strategy {self.calibration.strategy}, not "
-                f"{strategy}; run bridle calibrate"
+                f"{strategy}; serve it with that strategy, or run bridle calibrate again"
             )
         self.config = AlarmConfig() if config is None else config
         support = Support.from_bytes(bundle.contents[SUPPORT])
         self._scorer = Scorer(runtime, support, self.calibration.names)
+        self._manifest = bundle.manifest
+
+    def warm_up(self) -> None:
+        """Run every graph once, so that the first assessment is as fast as the others."""
+        manifest = self._manifest
+        nothing = {s.name: np.zeros((1, *s.shape[1:]), s.dtype) for s in manifest.inputs}
+        rows, n = manifest.horizon - manifest.first_action, len(manifest.joint_names)
+        self._scorer(Planned(nothing, np.zeros((rows, n)), 0.0, 0.0, manifest.dt), None)
+
+    def overdue(self, steps: int) -> str:
+        """A sentence if chunks are later than in the calibration; empty if they are not.
+
+        Args:
+            steps: control steps that were executed before a chunk took over, as measured.
+        """
+        # The step that is under way when a chunk arrives is executed in any case.
+        if steps <= self.calibration.delay + 1:
+            return ""
+        return (
+            f"an inference takes {steps - 1} control steps, the bundle is calibrated for "
+            f"{self.calibration.delay}: alarms may be false; run bridle calibrate --delay "
+            f"{steps - 1}"
+        )
 
     def assess(self, state: GuardianState, planned: Planned) -> tuple[GuardianState, Assessment]:
         """Assess a chunk.

@@ -1,11 +1,9 @@
 """Episodes as deployed, with the scores of every chunk."""
 
 from dataclasses import dataclass
-from functools import partial
 
 from bridle.deploy.bundle import Bundle
 from bridle.deploy.familiarity.calibration import Scores
-from bridle.deploy.familiarity.listening import ListenedServer
 from bridle.deploy.familiarity.scores import Planned, Scorer, available
 from bridle.deploy.familiarity.support import Support
 from bridle.deploy.rehearsal import Episode, Rehearsal, RehearsalConfig, SimulatedRobot
@@ -47,9 +45,7 @@ class ScoredRehearsal:
         runtime = Runtime(bundle)
         self._scorer = Scorer(runtime, support, available(runtime) if names is None else names)
         self.names = self._scorer.names
-        self._rehearsal = Rehearsal(
-            bundle, config, serve=partial(ListenedServer, listener=self._listen)
-        )
+        self._rehearsal = Rehearsal(bundle, config, listener=self._listen)
         self._heard: list[Planned] = []
         self._scores: list[Scores] = []
 

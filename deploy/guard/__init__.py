@@ -6,6 +6,7 @@ This is not a certified safety function.
 """
 
 from bridle.deploy.guard.guard import Guard
+from bridle.deploy.guard.limits import Obstacle
 from bridle.deploy.guard.state import Command, GuardError, GuardState, Intervention, Mode
 
-__all__ = ["Command", "Guard", "GuardError", "GuardState", "Intervention", "Mode"]
+__all__ = ["Command", "Guard", "GuardError", "GuardState", "Intervention", "Mode", "Obstacle"]

@@ -1,28 +1,27 @@
-"""A second opinion on every command, in plain arithmetic, sharing no code with the shaping."""
+"""A second opinion on every command, in plain arithmetic, sharing no code with what made it."""
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bridle.deploy.guard.braking import Stop
-from bridle.deploy.robot import JointLimits, Workspace
+from bridle.deploy.guard.motion import Motion, Posture
+from bridle.deploy.robot import JointLimits
 
 Vector = NDArray[np.float64]
-ToolPosition = Callable[[Vector], Vector]
-"""Joint positions (n,) [rad] to the tool's position (3,) in the base frame [m]."""
 
 SLACK = 1e-6
 """Relative: what rounding may add."""
+ROUNDING = 1e-12
+"""What it may add to a joint that stands outside its limits [rad]."""
 
 
 class Violation(NamedTuple):
-    """A rule that a command would break; `which` is the joint, or the axis for `workspace`."""
+    """A rule that a command would break, and what it is about: a joint, the tool, two geoms."""
 
     rule: str
-    which: int
+    what: str
     value: float
     bound: float
     unit: str
@@ -30,71 +29,64 @@ class Violation(NamedTuple):
 
 
 class Checker:
-    """Judges a command and the stop that belongs to it."""
+    """Judges the joints of a command and of the stop that belongs to it."""
 
-    def __init__(
-        self,
-        limits: JointLimits,
-        dt: float,
-        workspace: Workspace | None,
-        tool_position: ToolPosition | None,
-    ) -> None:
-        """Take limits, the control period [s], and optionally a box with forward kinematics."""
-        rows = (limits.position_min, limits.position_max, limits.velocity, limits.acceleration)
-        self._joints = list(zip(*(row.tolist() for row in rows), strict=True))
-        self._dt = dt
-        self._tool = tool_position if workspace is not None else None
-        self._box = (workspace.x, workspace.y, workspace.z) if workspace is not None else ()
+    def __init__(self, limits: JointLimits, names: tuple[str, ...], dt: float) -> None:
+        """Take limits, the joints' names, and the control period [s]."""
+        self._low, self._high = limits.position_min, limits.position_max
+        self._names, self._dt = names, dt
+        self._bounds = np.array(
+            [
+                limits.velocity,
+                limits.velocity,
+                limits.acceleration,
+                limits.acceleration,
+                limits.jerk,
+            ]
+        )
+        # Positions are rounded, and divided by dt once, twice or thrice.
+        rounding = 4e-15 * np.array([[1 / dt], [0.0], [1 / dt**2], [0.0], [0.0]])
+        self._allowed = self._bounds * (1 + SLACK) + rounding
 
-    def violation(self, before: Vector, v: Vector, after: Vector, stop: Stop) -> Violation | None:
-        """The first rule that going from `before` (at velocity `v`) to `after` would break.
+    def violation(
+        self, before: Posture, step: Vector, after: Posture, stop: Motion
+    ) -> Violation | None:
+        """The first rule that going from `before` to `after` would break.
 
         Args:
-            before: last command (n,) [rad].
-            v: its velocity (n,) [rad/s].
-            after: the command to be judged (n,) [rad].
+            before: the last command.
+            step: mean velocity of the period that led to it (n,) [rad/s].
+            after: the command to be judged, one period later.
             stop: the stop prepared for it.
         """
-        rows = (before.tolist(), v.tolist(), after.tolist(), stop.end.tolist())
-        for i, (q0, v0, q1, end) in enumerate(zip(*rows, strict=True)):
-            low, high, fastest, sharpest = self._joints[i]
-            if not (math.isfinite(q1) and math.isfinite(end)):
-                return Violation("check", i, q1, math.nan, "rad", "the command is not finite")
-            for name, q in (("command", q1), ("stop", end)):
-                # Further out than it was is never allowed; still out, on the way in, is.
-                if q > max(high, q0) + SLACK * (high - low):
-                    return Violation("check", i, q, high, "rad", f"{name} above the limit")
-                if q < min(low, q0) - SLACK * (high - low):
-                    return Violation("check", i, q, low, "rad", f"{name} below the limit")
-            v1 = (q1 - q0) / self._dt
-            if abs(v1) > fastest * (1 + SLACK):
-                return Violation("check", i, v1, fastest, "rad/s", "command too fast")
-            a = (v1 - v0) / self._dt
-            if abs(a) > sharpest * (1 + SLACK):
-                return Violation("check", i, a, sharpest, "rad/s^2", "command too sharp")
-        return self._outside(before, after, stop.end) if self._tool is not None else None
-
-    def _outside(self, before: Vector, after: Vector, end: Vector) -> Violation | None:
-        """The tool leaves the box, or is outside and does not come back.
-
-        The end of the stop is judged as well: a stop begun at the wall would end behind it.
-        """
-        assert self._tool is not None
-        for name, q in (("command", after), ("stop", end)):
-            excess, axis, value, bound = self._excess(self._tool(q))
-            # So written that nan, here or there, is a violation.
-            if not (excess <= 0 or excess <= self._excess(self._tool(before))[0]):
-                return Violation("workspace", axis, value, bound, "m", f"{name} leaves the box")
-        return None
-
-    def _excess(self, tool: Vector) -> tuple[float, int, float, float]:
-        """How far out along the worst axis [m], that axis, the coordinate and its bound."""
-        worst = (-math.inf, 0, 0.0, 0.0)
-        for axis, (low, high) in enumerate(self._box):
-            value = float(tool[axis])
-            if not math.isfinite(value):
-                return math.nan, axis, value, high
-            for excess, bound in ((low - value, low), (value - high, high)):
-                if excess > worst[0]:
-                    worst = (excess, axis, value, bound)
-        return worst
+        low, high = stop.range
+        for name, lowest, highest in (("command", after.q, after.q), ("stop", low, high)):
+            # Further out than it was is never allowed; still out, on the way in, is. So written
+            # that nan is a violation.
+            inside = (highest <= np.maximum(self._high, before.q + ROUNDING)) & (
+                lowest >= np.minimum(self._low, before.q - ROUNDING)
+            )
+            if not inside.all():
+                i = int(inside.argmin())
+                q, over = float(highest[i]), highest[i] > self._high[i]
+                if not math.isfinite(q):
+                    detail = f"the {name} is not finite"
+                    return Violation("check", self._names[i], q, math.nan, "rad", detail)
+                bound = float(self._high[i] if over else self._low[i])
+                value = q if over else float(lowest[i])
+                side = "above" if over else "below"
+                return Violation(
+                    "position", self._names[i], value, bound, "rad", f"{name} {side} the limit"
+                )
+        mean = (after.q - before.q) / self._dt
+        values = np.array(
+            [mean, after.v, (mean - step) / self._dt, after.a, (after.a - before.a) / self._dt]
+        )
+        fine = np.abs(values) <= self._allowed
+        if fine.all():
+            return None
+        row, i = np.unravel_index(int(fine.argmin()), fine.shape)
+        unit = ("rad/s", "rad/s", "rad/s^2", "rad/s^2", "rad/s^3")[row]
+        what = ("too fast", "too fast", "too sharp", "too sharp", "too sudden")[row]
+        value, bound = float(values[row, i]), float(self._bounds[row, i])
+        return Violation("check", self._names[i], value, bound, unit, f"command {what}")

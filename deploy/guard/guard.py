@@ -1,17 +1,20 @@
 """The guard: chunks and measurements in, commands within hard limits out."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bridle.deploy.chunks import FUTURE, ActionChunk, ChunkRefused
-from bridle.deploy.guard.braking import Stop
-from bridle.deploy.guard.check import Checker, ToolPosition
-from bridle.deploy.guard.shaping import Shaper
-from bridle.deploy.guard.state import Command, GuardError, GuardState, Intervention, Mode
-from bridle.deploy.robot import JointLimits, RobotDescription, frozen
+from bridle.deploy.guard.check import Violation
+from bridle.deploy.guard.following import Bound, Follower
+from bridle.deploy.guard.limits import Obstacle
+from bridle.deploy.guard.motion import Posture
+from bridle.deploy.guard.reference import Reference
+from bridle.deploy.guard.state import Advice, Command, GuardError, GuardState, Intervention, Mode
+from bridle.deploy.robot import RobotDescription, frozen
 
 Vector = NDArray[np.float64]
 
@@ -23,6 +26,7 @@ PATIENCE = 0.5
 """...once it has done so for this long [s]."""
 STILL = 2e-3
 """A robot that has moved less than this stands still [rad]."""
+NEVER = -math.inf
 
 
 class Guard:
@@ -30,32 +34,25 @@ class Guard:
 
     Call `tick` once per control period and send each command it returns. A tick always advances
     the command by one nominal period, however much time really passed: so the sequence obeys the
-    limits on velocity and acceleration at the nominal rate, and a late tick moves the robot
-    slower, never faster. What is lost is caught up, within the limits, because the reference runs
-    on real time. Ticks that were missed must not be made up for in a burst.
+    limits at the nominal rate, and a late tick moves the robot slower, never faster. What is lost
+    is caught up, within the limits, because the reference runs on real time. Ticks that were missed
+    must not be made up for in a burst.
 
     Nothing here keeps state: functions take a `GuardState` and return the next one.
     """
 
-    def __init__(
-        self,
-        robot: RobotDescription,
-        *,
-        limits: JointLimits | None = None,
-        tool_position: ToolPosition | None = None,
-    ) -> None:
+    def __init__(self, robot: RobotDescription) -> None:
         """Prepare for a robot.
 
         Args:
-            robot: its joints, limits, rates and watchdogs.
-            limits: further limits; only what is tighter than the robot's has an effect.
-            tool_position: forward kinematics; with it the tool stays in the robot's workspace box.
+            robot: its joints, its body, limits, rates and watchdogs; what a task adds to the limits
+                (`tighten`) is in it.
 
         Raises:
-            RobotError: `limits` are for other joints, or leave no position.
+            RobotError: it has limits of its body, and no model of it.
+            KinematicsError: the model does not fit its joints.
         """
-        self.robot = robot
-        self.limits = robot.limits if limits is None else robot.limits.tightened_by(limits)
+        self.robot, self.limits = robot, robot.limits
         self.dt = 1.0 / robot.rates.command
         self._tolerance = frozen(
             [
@@ -64,8 +61,7 @@ class Guard:
             ]
         )
         self._close = frozen(np.where(np.isinf(self._tolerance), math.inf, FOLLOWING))
-        self._shaper = Shaper(self.limits, self.dt, robot.latency)
-        self._checker = Checker(self.limits, self.dt, robot.workspace, tool_position)
+        self._follower = Follower(robot)
 
     def start(self, q_measured: Vector, now: float) -> GuardState:
         """At rest where the robot is, in HOLD until the first chunk.
@@ -81,15 +77,17 @@ class Guard:
         if q.shape != self.limits.velocity.shape or not np.isfinite(q).all():
             n = self.limits.velocity.size
             raise GuardError(f"the measured position must be {n} finite numbers, got {q.tolist()}")
-        v = frozen(np.zeros_like(q))
+        rest = frozen(np.zeros_like(q))
+        posture = Posture(q, rest, rest)
         return GuardState(
             mode=Mode.HOLD,
             why="waiting for the first chunk",
             since=now,
-            q=q,
-            v=v,
-            stop=self._stop(q, v),
+            posture=posture,
+            step=rest,
+            stop=self._follower.stop(posture),
             stopping=0.0,
+            reference=None,
             chunk=None,
             started_at=now,
             observed_at=-math.inf,
@@ -134,8 +132,40 @@ class Guard:
             before = state.observed_at - chunk.observed_at
             raise ChunkRefused("order", f"observed {before:.3f} s before the last chunk accepted")
         return replace(
-            state, chunk=chunk, observed_at=chunk.observed_at, accepted=state.accepted + 1
+            state,
+            chunk=chunk,
+            reference=Reference.of(chunk, state.chunk),
+            observed_at=chunk.observed_at,
+            accepted=state.accepted + 1,
         )
+
+    def advise(
+        self, state: GuardState, mode: Mode, why: str = "", speed: float = 1.0
+    ) -> GuardState:
+        """Take what the guardian of the policy says of its newest chunk; it counts until the next.
+
+        Args:
+            state: the present one.
+            mode: NOMINAL, CAUTION or HOLD.
+            why: one sentence.
+            speed: share of the velocity limits to be used at CAUTION.
+
+        Raises:
+            GuardError: another mode, or no share in (0, 1].
+        """
+        if mode is Mode.LATCHED or not 0 < speed <= 1:
+            raise GuardError(f"no advice: {mode}, speed {speed}")
+        return replace(state, advice=Advice(mode, speed, why))
+
+    def see(self, state: GuardState, obstacles: Sequence[Obstacle], now: float) -> GuardState:
+        """Take a report of everything that moves around the robot.
+
+        Args:
+            state: the present one.
+            obstacles: all of them; none is a report too.
+            now: monotonic time of the report [s].
+        """
+        return replace(state, obstacles=tuple(obstacles), reported_at=now)
 
     def tick(
         self, state: GuardState, q_measured: Vector, measured_at: float, now: float
@@ -171,7 +201,7 @@ class Guard:
         """
         if state.mode is Mode.LATCHED:
             return state
-        return replace(state, mode=Mode.LATCHED, why=why, since=now, chunk=None)
+        return replace(state, mode=Mode.LATCHED, why=why, since=now, chunk=None, reference=None)
 
     def reset(self, state: GuardState, q_measured: Vector, now: float) -> GuardState:
         """Start anew where the robot is; chunks observed before are void. The counters go on.
@@ -181,7 +211,7 @@ class Guard:
         Raises:
             GuardError: still moving or following a chunk, or not n finite numbers.
         """
-        if state.mode is Mode.NOMINAL:
+        if state.mode in (Mode.NOMINAL, Mode.CAUTION):
             raise GuardError("no reset while a chunk is followed: stop first")
         if not state.at_rest:
             fastest = float(np.abs(state.v).max())
@@ -192,6 +222,8 @@ class Guard:
         return replace(
             self.start(measured, now),
             why="waiting for a chunk after the reset",
+            obstacles=state.obstacles,
+            reported_at=state.reported_at,
             accepted=state.accepted,
             interventions=state.interventions,
             holds=state.holds,
@@ -211,10 +243,6 @@ class Guard:
             return state
         return replace(state, seen=_sealed(q_measured.copy()), seen_at=now)
 
-    def _stop(self, q: Vector, v: Vector) -> Stop:
-        limits = self.limits
-        return Stop.plan(q, v, limits.position_min, limits.position_max, limits.acceleration)
-
     def _advance(
         self, state: GuardState, q_measured: Vector, measured_at: float, now: float
     ) -> tuple[GuardState, Command] | Intervention:
@@ -222,10 +250,10 @@ class Guard:
         cause = self._cause(state, q_measured, measured_at, now)
         if cause is not None:
             return cause
-        # A stop once begun is carried through: only from rest is every shaped motion feasible.
-        if state.chunk is None or (state.mode is Mode.HOLD and not state.at_rest):
+        # A hold is carried through to rest, so that whoever stands there sees it for what it is.
+        if state.reference is None or (state.mode is Mode.HOLD and not state.at_rest):
             return self._brake(state, None)
-        return self._follow(state, state.chunk, now)
+        return self._follow(state, state.reference, now)
 
     def _cause(
         self, state: GuardState, q_measured: Vector, measured_at: float, now: float
@@ -249,48 +277,56 @@ class Guard:
         age = 0.0 if state.chunk is None else now - state.chunk.observed_at
         if not age <= watchdogs.chunk:
             return _stopped("chunk", "", age, watchdogs.chunk, "s", "since its observation")
+        if self.robot.separation is not None:
+            age, oldest = now - state.reported_at, self.robot.separation.max_age
+            if not age <= oldest:
+                return _stopped("obstacles", "", age, oldest, "s", "since the last report")
+        if state.advice.mode is Mode.HOLD:
+            return _stopped("familiarity", "", math.nan, math.nan, "", state.advice.why)
         return None
 
     def _name(self, joint: int) -> str:
         return self.robot.joints[joint].name
 
     def _follow(
-        self, state: GuardState, chunk: ActionChunk, now: float
+        self, state: GuardState, reference: Reference, now: float
     ) -> tuple[GuardState, Command] | Intervention:
-        """One shaped and checked step along the chunk, or what is wrong with it."""
-        position, velocity = chunk.reference(now)
-        shaped, bound = self._shaper.velocity(state.q, state.v, position, velocity)
-        limits = self.limits
-        q = state.q + shaped * self.dt
-        # Rounding must not carry the command past a limit it stands at.
-        q = np.minimum(q, np.maximum(limits.position_max, state.q))
-        q = _sealed(np.maximum(q, np.minimum(limits.position_min, state.q)))
-        v = _sealed((q - state.q) / self.dt)
-        stop = self._stop(q, v)
-        violation = self._checker.violation(state.q, state.v, q, stop)
-        if violation is not None:
-            rule, which, value, allowed, unit, detail = violation
-            name = f"tool {'xyz'[which]}" if rule == "workspace" else self._name(which)
-            return _stopped(rule, name, value, allowed, unit, detail)
+        """One judged step along the chunk, or what is wrong with it."""
+        cautious = state.advice.mode is Mode.CAUTION
+        age = now - state.reported_at
+        step = self._follower.advance(
+            state.posture,
+            state.step,
+            state.stop,
+            state.stopping,
+            reference,
+            now,
+            speed=state.advice.speed if cautious else 1.0,
+            # What was seen then may have come nearer since.
+            obstacles=[replace(o, radius=o.radius + age * o.speed) for o in state.obstacles],
+        )
+        if isinstance(step, Violation):
+            return _stopped(*step)
+        posture = _sealed(step.posture)
+        mean = (posture.q - state.q) / self.dt
+        mean.setflags(write=False)
         intervention = None
-        if bound is not None:
-            moved = float(np.abs(position + velocity * self.dt - q).max())
-            if moved > NOTICEABLE:
-                intervention = Intervention(
-                    bound.rule, self._name(bound.joint), bound.value, bound.bound, bound.unit, moved
-                )
+        if step.bound is not None:
+            wanted, _, _ = reference.at(now + self.dt)
+            intervention = _bent(step.bound, float(np.abs(wanted - posture.q).max()))
+        mode = Mode.CAUTION if cautious else Mode.NOMINAL
         state = replace(
             state,
-            mode=Mode.NOMINAL,
-            why="",
-            since=state.since if state.mode is Mode.NOMINAL else now,
-            q=q,
-            v=v,
-            stop=stop,
-            stopping=0.0,
+            mode=mode,
+            why=state.advice.why if cautious else "",
+            since=state.since if state.mode is mode else now,
+            posture=posture,
+            step=mean,
+            stop=step.stop,
+            stopping=step.stopping,
             interventions=state.interventions + (intervention is not None),
         )
-        return state, Command(q, v, Mode.NOMINAL, intervention)
+        return state, Command(posture.q, mean, mode, intervention)
 
     def _hold(
         self, state: GuardState, cause: Intervention, q_measured: Vector, now: float
@@ -300,16 +336,17 @@ class Guard:
         A robot that stands still away from its command will not come to it by itself, and must not
         leap to it later: at rest, the command goes to the robot.
         """
-        chunk, entered = state.chunk, state.mode is Mode.NOMINAL
+        reference, entered = state.reference, state.mode in (Mode.NOMINAL, Mode.CAUTION)
         if cause.rule == "tracking" and state.at_rest and now - state.seen_at > PATIENCE:
-            q = _sealed(self._where(state, q_measured))
-            state = replace(state, q=q, stop=self._stop(q, state.v), stopping=0.0)
+            posture = _sealed(state.posture._replace(q=self._where(state, q_measured)))
+            state = replace(state, posture=posture, stop=self._follower.stop(posture), stopping=0.0)
         state = replace(
             state,
             mode=Mode.HOLD,
             why=str(cause),
             since=now if entered else state.since,
             chunk=None,
+            reference=None,
             interventions=state.interventions + 1,
             holds=state.holds + entered,
         )
@@ -318,27 +355,35 @@ class Guard:
         if cause.rule == "failure":
             # Its cause may be the chunk itself, which is better not asked again.
             moved = math.nan
-        elif chunk is not None:
-            position, velocity = chunk.reference(now)
-            moved = float(np.abs(position + velocity * self.dt - command.position).max())
+        elif reference is not None:
+            wanted, _, _ = reference.at(now + self.dt)
+            moved = float(np.abs(wanted - command.position).max())
         return state, replace(command, intervention=replace(cause, moved=moved))
 
     def _brake(self, state: GuardState, cause: Intervention | None) -> tuple[GuardState, Command]:
         """The next step of the stored stop."""
         stopping = state.stopping + self.dt
-        q = _sealed(state.stop.position(stopping))
-        v = _sealed((q - state.q) / self.dt)
-        return replace(state, q=q, v=v, stopping=stopping), Command(q, v, state.mode, cause)
+        posture = _sealed(state.stop.at(stopping))
+        mean = (posture.q - state.q) / self.dt
+        mean.setflags(write=False)
+        state = replace(state, posture=posture, step=mean, stopping=stopping)
+        return state, Command(posture.q, mean, state.mode, cause)
 
 
-def _sealed(array: Vector) -> Vector:
-    """The same array, read-only: states share it."""
-    array.setflags(write=False)
-    return array
+def _sealed(posture: Posture) -> Posture:
+    """The same arrays, read-only: states share them."""
+    for array in posture:
+        array.setflags(write=False)
+    return posture
+
+
+def _bent(bound: Bound, moved: float) -> Intervention | None:
+    """An intervention, where the command is not where the chunk wants it."""
+    return Intervention(*bound, moved) if moved > NOTICEABLE else None
 
 
 def _stopped(
-    rule: str, joint: str, value: float, bound: float, unit: str, detail: str
+    rule: str, what: str, value: float, bound: float, unit: str, detail: str
 ) -> Intervention:
     """A reason to stop; how far that moves the command is not known yet."""
-    return Intervention(rule, joint, value, bound, unit, math.nan, detail)
+    return Intervention(rule, what, value, bound, unit, math.nan, detail)

@@ -1,6 +1,5 @@
 """The robot's body as the guard sees it: where its tool and its geoms are, and how they move."""
 
-from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -105,11 +104,11 @@ class RobotModel:
         jacobian[:, self.arm] = linear
         return jacobian
 
-    def pairs(self, poses: Sequence[Vector], margin: float = 0.0) -> tuple[tuple[int, int], ...]:
-        """Pairs of geoms that can come together: of bodies that are not joined, one of which moves.
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of geoms that may not come together.
 
-        A pair that is nearer than `margin` in one of `poses` (n,) [rad], which are known to be
-        free, is built so and left out.
+        One of them moves, their bodies are not joined, and the model lets them collide, as MuJoCo
+        has it: by `contype` and `conaffinity` and no `exclude`, or as a `pair` of its own.
 
         Raises:
             KinematicsError: a geom that moves is a mesh: its distance is not bounded in time.
@@ -119,16 +118,21 @@ class RobotModel:
         if (model.geom_type[moves] == mujoco.mjtGeom.mjGEOM_MESH).any():
             raise KinematicsError("geoms of the robot's model must be primitives, not meshes")
         above = model.body_weldid[model.body_parentid]
-        found = []
+        excluded = set(model.exclude_signature.tolist())
+        found = {
+            (min(a, b), max(a, b))
+            for a, b in zip(model.pair_geom1.tolist(), model.pair_geom2.tolist(), strict=True)
+        }
         for a, b in combinations(range(model.ngeom), 2):
-            first, second = (int(model.body_weldid[model.geom_bodyid[geom]]) for geom in (a, b))
+            collide = (model.geom_contype[a] & model.geom_conaffinity[b]) | (
+                model.geom_contype[b] & model.geom_conaffinity[a]
+            )
+            bodies = sorted(int(model.geom_bodyid[geom]) for geom in (a, b))
+            first, second = (int(model.body_weldid[body]) for body in bodies)
             joined = first == second or above[first] == second or above[second] == first
-            if not joined and (moves[a] or moves[b]):
-                found.append((a, b))
-        for pose in poses:
-            self.place(pose)
-            found = [pair for pair in found if self.distance(*pair, margin + 1e-3) > margin]
-        return tuple(found)
+            if collide and not joined and (bodies[0] << 16) + bodies[1] not in excluded:
+                found.add((a, b))
+        return tuple(sorted(pair for pair in found if moves[list(pair)].any()))
 
     def distance(self, a: int, b: int, furthest: float) -> float:
         """Signed distance between two geoms [m], `furthest` where it is more."""

@@ -22,7 +22,21 @@ PENALTY = 1e3
 """c: what soft limits give way by costs this much more than what the path is bent by."""
 TOLERANCE = 1e-7
 """What rounding may leave of a hard row, relative to its size [rad/s]."""
+ROUNDING = 1e-9
+"""What rounding may add to a row [m/s]."""
 _FAR = 1e30
+
+
+class Broken(NamedTuple):
+    """The inequality that a velocity breaks most."""
+
+    rule: str
+    """Name of the limit."""
+    what: str
+    """What it is about."""
+    value: float
+    bound: float
+    unit: str
 
 
 class Solution(NamedTuple):
@@ -46,6 +60,8 @@ class Constraints:
     """(n,) [rad/s]."""
     hard: Rows
     soft: Rows
+    rules: tuple[str, ...]
+    """Limit of each row, the hard ones first."""
 
     @classmethod
     def of(cls, limits: Sequence[Limit], s: Situation) -> "Constraints":
@@ -53,6 +69,7 @@ class Constraints:
         n = s.q.size
         lower, upper = np.full(n, -np.inf), np.full(n, np.inf)
         rows: dict[bool, list[Rows]] = {False: [], True: []}
+        rules: dict[bool, list[str]] = {False: [], True: []}
         for limit in limits:
             bounds = limit.bounds(s)
             if bounds is not None:
@@ -60,16 +77,25 @@ class Constraints:
             found = limit.rows(s)
             if found is not None:
                 rows[limit.soft].append(found)
-        return cls(lower, upper, _joined(rows[False], n), _joined(rows[True], n))
+                rules[limit.soft] += [limit.name] * len(found.bound)
+        names = tuple(rules[False] + rules[True])
+        return cls(lower, upper, _joined(rows[False], n), _joined(rows[True], n), names)
 
-    def allows(self, u: Vector) -> bool:
-        """Whether a velocity (n,) [rad/s] is within everything, soft limits too."""
-        return bool(
-            (u >= self.lower).all()
-            and (u <= self.upper).all()
-            and (self.hard.matrix @ u <= self.hard.bound).all()
-            and (self.soft.matrix @ u <= self.soft.bound).all()
-        )
+    def broken(self, u: Vector) -> Broken | None:
+        """Which row, soft ones too, a velocity (n,) [rad/s] breaks most; None if it breaks none.
+
+        Bounds of single joints are not looked at: what carries a velocity out keeps them exactly.
+        """
+        if not self.rules:
+            return None
+        values = np.concatenate([self.hard.matrix @ u, self.soft.matrix @ u])
+        bounds = np.concatenate([self.hard.bound, self.soft.bound])
+        i = int((values - bounds).argmax())
+        if values[i] <= bounds[i] + ROUNDING:
+            return None
+        what = (*self.hard.names, *self.soft.names)[i]
+        unit = "1/s" if self.rules[i] == "singularity" else "m/s"
+        return Broken(self.rules[i], what, float(values[i]), float(bounds[i]), unit)
 
 
 def nearest(

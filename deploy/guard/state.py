@@ -1,13 +1,16 @@
 """What the guard remembers from one tick to the next, and what it says."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bridle.deploy.chunks import ActionChunk
-from bridle.deploy.guard.braking import Stop
+from bridle.deploy.guard.limits import Obstacle
+from bridle.deploy.guard.motion import Motion, Posture
+from bridle.deploy.guard.reference import Reference
 
 Vector = NDArray[np.float64]
 
@@ -21,6 +24,8 @@ class Mode(StrEnum):
 
     NOMINAL = "NOMINAL"
     """Following the running chunk."""
+    CAUTION = "CAUTION"
+    """Following it slowly: the policy is on unfamiliar ground and asks for help."""
     HOLD = "HOLD"
     """Braking or at rest; goes on by itself with the next chunk once the cause is gone."""
     LATCHED = "LATCHED"
@@ -32,10 +37,11 @@ class Intervention:
     """A rule that kept the command from what was asked for."""
 
     rule: str
-    """`position`, `velocity`, `acceleration`, `braking` (shaping); `joint_states`, `tracking`,
-    `chunk`, `stop`, `workspace`, `check`, `failure` (a stop)."""
-    joint: str
-    """Joint, or other quantity, that the numbers are about; empty when there is none."""
+    """`position`, `velocity`, `acceleration`, `jerk`, `tool_speed`, `workspace`, `collision`,
+    `separation`, `singularity`: the command was bent or slowed down. `joint_states`, `tracking`,
+    `chunk`, `obstacles`, `familiarity`, `check`, `failure`: a stop."""
+    what: str
+    """Joint, tool or parts of the body that the numbers are about; empty when there is none."""
     value: float
     """What was asked for or measured, in the unit of `bound`."""
     bound: float
@@ -47,7 +53,7 @@ class Intervention:
     detail: str = ""
 
     def __str__(self) -> str:
-        what = " ".join(part for part in (self.rule, self.joint) if part)
+        what = " ".join(part for part in (self.rule, self.what) if part)
         numbers = f" {self.value:.4g} against {self.bound:.4g} {self.unit}" if self.unit else ""
         return f"{what}:{numbers}{' ' + self.detail if self.detail else ''}"
 
@@ -65,6 +71,17 @@ class Command:
     """The rule that acted in this tick."""
 
 
+@dataclass(frozen=True)
+class Advice:
+    """What the guardian of the policy says of its newest chunk."""
+
+    mode: Mode = Mode.NOMINAL
+    """NOMINAL, CAUTION or HOLD."""
+    speed: float = 1.0
+    """Share of the velocity limits that is used at CAUTION."""
+    why: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class GuardState:
     """Everything that changes. Times are monotonic [s]; arrays are never written to."""
@@ -74,14 +91,16 @@ class GuardState:
     """One sentence on the mode; empty in NOMINAL."""
     since: float
     """When the mode was entered."""
-    q: Vector
-    """Last command (n,) [rad]."""
-    v: Vector
-    """Its velocity (n,) [rad/s]."""
-    stop: Stop
-    """The stop that is carried out, or in NOMINAL the one that would be."""
+    posture: Posture
+    """Last command."""
+    step: Vector
+    """Mean velocity of the period that led to it (n,) [rad/s]."""
+    stop: Motion
+    """The stop that is carried out, or the one that would be."""
     stopping: float
-    """Time into the stop [s]; 0 in NOMINAL."""
+    """Time into the stop [s]; 0 where a chunk is followed."""
+    reference: Reference | None
+    """What the running chunk asks for."""
     chunk: ActionChunk | None
     started_at: float
     """Start or last reset: what was observed before does not count."""
@@ -91,14 +110,28 @@ class GuardState:
     """Where the robot was at `seen_at` (n,) [rad]."""
     seen_at: float
     """When it was last seen to move, or to be where it was commanded."""
+    advice: Advice = field(default_factory=Advice)
+    obstacles: tuple[Obstacle, ...] = ()
+    """What moved around the robot when it was last reported."""
+    reported_at: float = -math.inf
     accepted: int = 0
     """Chunks accepted."""
     interventions: int = 0
     """Ticks in which a rule acted."""
     holds: int = 0
-    """Times that NOMINAL ended in HOLD."""
+    """Times that following ended in HOLD."""
+
+    @property
+    def q(self) -> Vector:
+        """Last command (n,) [rad]."""
+        return self.posture.q
+
+    @property
+    def v(self) -> Vector:
+        """Its velocity (n,) [rad/s]."""
+        return self.posture.v
 
     @property
     def at_rest(self) -> bool:
         """Whether the command stands still."""
-        return not np.any(self.v)
+        return not (np.any(self.posture.v) or np.any(self.posture.a))

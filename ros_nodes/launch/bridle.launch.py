@@ -27,6 +27,7 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             "robot", default_value="ur5e_2f85", description="Robot file or name."
         ),
+        DeclareLaunchArgument("limits", default_value="", description="Tighter limits (YAML)."),
         DeclareLaunchArgument("task", default_value="pick-place", description="Simulated task."),
         DeclareLaunchArgument("provider", default_value="cpu", description="cpu or cuda."),
         DeclareLaunchArgument("namespace", default_value="", description="Namespace of all nodes."),
@@ -38,7 +39,10 @@ def generate_launch_description() -> LaunchDescription:
         LifecycleNode(
             name="guard_node",
             executable="guard_node",
-            parameters=[defaults("guard_node"), {"robot": robot, "bundle": bundle}],
+            parameters=[
+                defaults("guard_node"),
+                {"robot": robot, "limits": LaunchConfiguration("limits")},
+            ],
             **common,
         ),
         LifecycleNode(

@@ -16,6 +16,7 @@ __all__ = ["SUITES", "AdaptedEnv", "Demonstrator", "Environment", "make"]
 SUITES = {
     "gym": "any environment that Gymnasium knows",
     "ogbench": "OGBench's manipulation tasks on a UR5e, with experts",
+    "pointmaze": "OGBench's point mazes with places that it costs to enter, with experts",
     "metaworld": "Meta-World's fifty tasks on a Sawyer, with experts",
     "robotics": "Gymnasium-Robotics: Fetch, Shadow and Adroit hands, Franka kitchen, mazes",
 }

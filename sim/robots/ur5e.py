@@ -53,6 +53,15 @@ def _description(name: str) -> Path:
     return root / "manipspace" / "descriptions" / name
 
 
+def licences() -> str:
+    """Those of the arm's and the gripper's models."""
+    parts = ("universal_robots_ur5e", "robotiq_2f85")
+    return "".join(
+        f"\n{part}\n\n{(_description(part) / 'LICENSE').read_text(encoding='utf-8')}"
+        for part in parts
+    )
+
+
 def _is_visual(geom: mujoco.MjsGeom) -> bool:
     return geom.classname is not None and geom.classname.name == "visual"
 

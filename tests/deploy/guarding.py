@@ -17,12 +17,19 @@ def make_robot(
     rate=200.0,
     latency=0.01,
     workspace=None,
+    jerk=None,
+    **further,
 ):
+    """With a jerk that reaches the acceleration in 10 ms, and any optional key of the robot."""
+    if jerk is None:
+        jerk = tuple(100.0 * a for a in acceleration)
     joints = tuple(
         Joint(f"joint_{i}", *row)
-        for i, row in enumerate(zip(position, velocity, acceleration, tolerance, strict=True))
+        for i, row in enumerate(zip(position, velocity, acceleration, jerk, tolerance, strict=True))
     )
-    return RobotDescription("small", joints, Rates(rate, 20.0), latency, WATCHDOGS, workspace)
+    return RobotDescription(
+        "small", joints, Rates(rate, 20.0), latency, WATCHDOGS, workspace, **further
+    )
 
 
 def constant(q, now, horizon=1.0):
@@ -99,3 +106,5 @@ class Loop:
             a = np.diff(v, axis=0) / dt
             # Rounding of positions near 1 rad, divided twice by dt.
             assert (np.abs(a) <= limits.acceleration * (1 + 1e-6) + 4e-15 / dt**2).all()
+            j = np.diff(a, axis=0) / dt
+            assert (np.abs(j) <= limits.jerk * (1 + 1e-6) + 8e-15 / dt**3).all()

@@ -6,7 +6,7 @@ from bridle.deploy.execution import DelayConfig, DelayEstimate, ExecutionConfig,
 from bridle.deploy.robot import JointLimits
 
 DT = 0.1
-LIMITS = JointLimits([-10.0], [10.0], [100.0], [1e5])
+LIMITS = JointLimits([-10.0], [10.0], [100.0], [1e5], [1e8])
 """Loose: a reference that is not mad is reached in one step."""
 
 
@@ -153,7 +153,7 @@ def test_a_reset_can_begin_where_the_joints_were_moved_to():
 def test_every_segment_ends_in_a_braking_tail_of_the_shortest_length():
     """From v with deceleration a: v / (a dt) steps."""
     v, a = 1.0, 2.0
-    limits = JointLimits([-10.0], [10.0], [v], [a])
+    limits = JointLimits([-10.0], [10.0], [v], [a], [1e8])
     timeline = Timeline(limits, DT, [0.0], 0.0)
     accept(timeline, 0, chunk(0, v * DT * np.arange(20)), step=0)
     segment = timeline.segment
@@ -165,7 +165,7 @@ def test_every_segment_ends_in_a_braking_tail_of_the_shortest_length():
 
 
 def test_missed_steps_are_not_made_up_for():
-    limits = JointLimits([-10.0], [10.0], [1.0], [1e3])
+    limits = JointLimits([-10.0], [10.0], [1.0], [1e3], [1e6])
     timeline = Timeline(limits, DT, [0.0], 0.0)
     accept(timeline, 0, chunk(0, 0.05 * np.arange(40)), step=0)
     assert take(timeline, 0, 1, 10) == [0.0, 0.05, 0.15]  # 1 rad/s, though 0.5 rad was planned

@@ -11,8 +11,8 @@ from bridle.deploy.robot import JointLimits
 
 DT = 0.05
 STRATEGIES = ("replace", "blend", "ensemble", "rtc")
-LIMITS = JointLimits([-1.0, -2.0], [1.0, 2.0], [2.0, 0.5], [10.0, 4.0])
-BOUNDLESS = JointLimits([-1e6], [1e6], [1e4], [1e8])
+LIMITS = JointLimits([-1.0, -2.0], [1.0, 2.0], [2.0, 0.5], [10.0, 4.0], [1e3, 1e3])
+BOUNDLESS = JointLimits([-1e6], [1e6], [1e4], [1e8], [1e12])
 
 # An observation is made, and its chunk arrives so much later (dropped: never), so many times.
 observations = st.tuples(

@@ -4,16 +4,19 @@ import io
 import json
 import shutil
 import zipfile
+from copy import deepcopy
 from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bridle.deploy.bundle import GUARD, SUPPORT, amend_bundle, load_bundle, sha256
 from bridle.deploy.exceptions import BundleError
 from bridle.deploy.execution import ExecutionConfig
+from bridle.deploy.export import export_policy
 from bridle.deploy.familiarity.alarm import Level
 from bridle.deploy.familiarity.calibration import Calibration, calibrate
 from bridle.deploy.familiarity.guardian import Guardian, GuardianState
@@ -24,6 +27,7 @@ from bridle.deploy.inspection.archive import read_arrays
 from bridle.deploy.rehearsal import RehearsalConfig
 from bridle.deploy.runtime import Runtime
 
+from .conftest import make_source
 from .test_rehearsal import Follower
 
 RANDOM = np.random.default_rng(0)
@@ -101,6 +105,17 @@ def test_a_calibration_of_other_weights_is_refused(calibrated, calibration, supp
     (calibrated / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(BundleError, match="is of other weights"):
         load_bundle(calibrated)
+
+
+def test_a_calibration_does_not_fit_the_same_policy_trained_further(calibrated, policy, tmp_path):
+    further = deepcopy(policy)
+    with torch.no_grad():
+        next(further.network.parameters()).add_(1e-3)
+    export_policy(further, make_source(), tmp_path / "further")
+    files = {name: (calibrated / name).read_bytes() for name in (GUARD, SUPPORT)}
+    with pytest.raises(BundleError, match=r"guard.json is of other weights, .*; run bridle cal"):
+        amend_bundle(load_bundle(tmp_path / "further"), files)
+    assert GUARD not in load_bundle(tmp_path / "further").contents
 
 
 @pytest.mark.parametrize("name", [GUARD, SUPPORT])

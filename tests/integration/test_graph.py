@@ -132,12 +132,12 @@ def test_bad_chunks_are_refused_by_name_and_nothing_moves(trials, change, rule):
     assert np.abs(operator.position - rest)[:6].max() < 1e-3
 
 
-def test_a_second_guard_does_not_command_the_same_robot(trials, bundle):
+def test_a_second_guard_does_not_command_the_same_robot(trials):
     trials.start_episode(7)
     second = subprocess.run(
         [
             *(sys.executable, "-m", "bridle.ros_nodes.guard_node", "--ros-args"),
-            *("-p", "robot:=ur5e_2f85", "-p", f"bundle:={bundle}", "-r", "__node:=second_guard"),
+            *("-p", "robot:=ur5e_2f85", "-r", "__node:=second_guard"),
         ],
         capture_output=True,
         text=True,

@@ -1,5 +1,7 @@
 """The driver of the simulated robot, and a guard in one loop with it, when commands go missing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,8 @@ from bridle.deploy.robot import load_robot
 from bridle.ros_nodes.command_stream import CommandStream
 
 DT = 0.005
-ROBOT = load_robot("ur5e_2f85")
+ROBOT = replace(load_robot("ur5e_2f85"), workspace=None)
+"""Beside its table, too."""
 HOME = np.array([0.0, -1.6, 1.8, -1.7, -1.6, 0.0, 0.4])
 ARM = slice(0, 6)
 JOINT_0 = np.eye(7)[0]

@@ -6,8 +6,10 @@ import pytest
 from bridle.sim import make
 from bridle.sim.shifts import (
     SHIFTS,
+    VISIBLE,
     ActuatorLag,
     CameraMoved,
+    ColoursSwapped,
     ObjectOutside,
     SensorStuck,
     Shift,
@@ -44,7 +46,7 @@ def test_without_a_shift_an_episode_is_the_environment_s_own(env):
     assert np.array_equal(run(Shift(env, 1), 5, target), plain)
 
 
-@pytest.mark.parametrize("shift", SHIFTS.values())
+@pytest.mark.parametrize("shift", (SHIFTS | VISIBLE).values())
 def test_the_same_seed_is_the_same_shift(env, shift):
     paths, seen = [], []
     for _ in range(2):
@@ -97,3 +99,33 @@ def test_a_lagging_robot_does_the_same_0_3_s_later(env):
     gaps = deque(np.abs(late[k : k + 8] - prompt)[:, :6].max() for k in range(7))
     assert int(np.argmin(gaps)) in (5, 6)
     assert min(gaps) < 5e-3
+
+
+@pytest.fixture(scope="module")
+def seeing():
+    env = make("pick-place", cameras=("front",), image_width=48, image_height=48)
+    env.reset(seed=0)
+    yield env
+    env.close()
+
+
+def test_swapped_colours_change_pictures_and_nothing_else(seeing):
+    robot = ColoursSwapped(seeing, 0)
+    before, swapped, after = seeing.observe(), robot.observe(), seeing.observe()
+    for key in before:
+        assert np.array_equal(before[key], swapped[key]) == (key != "camera_front")
+        # The model is as it was for the next episode.
+        assert np.array_equal(before[key], after[key])
+    seen, unseen = (x["camera_front"].astype(int) for x in (swapped, before))
+    different = (seen != unseen).any(axis=2)
+    # Cube and spot are small; what was redder than green there is greener than red now.
+    assert 0.001 < different.mean() < 0.05
+    red = unseen[different][:, 0] > unseen[different][:, 1]
+    assert np.array_equal(red, seen[different][:, 0] < seen[different][:, 1])
+
+
+def test_a_moved_camera_has_moved_in_the_pictures_too(seeing):
+    robot = CameraMoved(seeing, 0)
+    before = seeing.observe()["camera_front"].copy()
+    assert (robot.observe()["camera_front"] != before).mean() > 0.05
+    assert np.array_equal(seeing.observe()["camera_front"], before)

@@ -52,6 +52,9 @@ class Options:
     robot."""
     candidates: int = ExecutionConfig.candidates
     """Chunks sampled at once with rtc, of which one is executed."""
+    safest: int = ExecutionConfig.safest
+    """Chunks sampled at once by bundles that have a critic of feasibility, of which a safe one is
+    executed."""
     episodes: int = 50
     """Episodes of each bundle, strategy and delay."""
     first_seed: int = FIRST_SEED
@@ -86,6 +89,8 @@ class Row:
     """95 %, Wilson."""
     episodes_with_cost: int | None = None
     """Episodes in which something was touched."""
+    mean_cost: float | None = None
+    """Control steps an episode at which it was."""
     holds: int | None = None
     """Times that the guard stopped the robot."""
     refused: int | None = None
@@ -113,6 +118,7 @@ def main(arguments: Sequence[str]) -> int:
             "episodes": options.episodes,
             "every": options.every,
             "candidates": options.candidates,
+            "safest": options.safest,
             "machine": machine("onnxruntime", "mujoco", "numpy"),
         },
     )
@@ -144,7 +150,9 @@ def _driven(path: Path, options: Options, tick: Callable[[], None]) -> Iterator[
             raise ValueError(f"{path}: {task} has not the modes left and right")
         for delay in options.delays:
             for strategy in options.strategies:
-                execution = ExecutionConfig(strategy, candidates=options.candidates)
+                execution = ExecutionConfig(
+                    strategy, candidates=options.candidates, safest=options.safest
+                )
                 every = None if options.every is None else max(delay, options.every)
                 config = RehearsalConfig(execution, delay, every)
                 try:
@@ -179,6 +187,7 @@ def _row(
         success=successes / len(episodes),
         success_interval=wilson_interval(successes, len(episodes)),
         episodes_with_cost=sum(episode.cost > 0 for episode in episodes),
+        mean_cost=float(np.mean([episode.cost for episode in episodes])),
         holds=sum(episode.holds for episode in episodes),
         refused=sum(episode.refused for episode in episodes),
         mean_steps=float(np.mean([episode.steps for episode in episodes])),
@@ -199,7 +208,8 @@ def _seam(row: Row) -> str:
 def _sentence(row: Row) -> str:
     return (
         f"{row.policy}, {row.strategy}, delay {row.delay}: success {row.success:.0%}, "
-        f"seam {_seam(row)} mrad, switches {row.switches:.1%}, holds {row.holds}"
+        f"cost {row.mean_cost:.2f} an episode, seam {_seam(row)} mrad, "
+        f"switches {row.switches:.1%}, holds {row.holds}"
     )
 
 

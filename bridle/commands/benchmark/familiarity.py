@@ -1,12 +1,14 @@
 """Measure what a calibrated bundle notices: false alarms, and changes that it has not seen.
 
 Runs pick-place as it is deployed, first as it was demonstrated, then with each of the shifts of
-`bridle.sim.shifts`. Nothing acts on an alarm here, so that it can be seen what would have happened.
+`bridle.sim.shifts`, swapped colours among them if the policy sees pictures. Each episode is run
+twice: once with nothing that acts on an alarm, so that it can be seen what would have happened, and
+once as on the robot, which goes slower and stops.
 """
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -19,6 +21,7 @@ from bridle import sim
 from bridle.cli import write_json
 from bridle.commands import parse
 from bridle.commands.benchmark import machine
+from bridle.commands.evaluate import environment_for
 from bridle.deploy.bundle import GUARD, SUPPORT, load_bundle
 from bridle.deploy.confinement import verify_confined
 from bridle.deploy.execution import ExecutionConfig, Strategy
@@ -26,8 +29,8 @@ from bridle.deploy.familiarity.alarm import AlarmConfig, AlarmState, Level, asse
 from bridle.deploy.familiarity.calibration import Calibration, peaks
 from bridle.deploy.familiarity.rehearsing import ScoredEpisode, ScoredRehearsal
 from bridle.deploy.familiarity.support import Support
-from bridle.deploy.rehearsal import RehearsalConfig
-from bridle.sim.shifts import SHIFTS, Shift
+from bridle.deploy.rehearsal import Episode, Rehearsal, RehearsalConfig
+from bridle.sim.shifts import SHIFTS, VISIBLE, Shift
 from bridle.training.outcomes import wilson_interval
 
 FIRST_SEED = 20_000
@@ -60,6 +63,22 @@ class Options:
 
 
 @dataclass(frozen=True)
+class Heeded:
+    """The same episodes with a robot that goes slower at CAUTION and rests at HOLD."""
+
+    success: float
+    """Share of episodes, in as much time."""
+    waiting: float
+    """Share of episodes that ended, not done, with the robot at rest and asking for help."""
+    cautious: float
+    """Share of the chunks at CAUTION."""
+    held: float
+    """Share of the chunks at HOLD."""
+    steps: float
+    """Median length of an episode."""
+
+
+@dataclass(frozen=True)
 class Row:
     """One kind of episode."""
 
@@ -84,6 +103,10 @@ class Row:
     """Episodes that failed."""
     failures_held: int
     """Of these, with a HOLD."""
+    steps: float
+    """Median length of an episode."""
+    heeded: Heeded
+    """With a robot that acts on it; all else is without."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +114,8 @@ class _Watched:
     """An episode with what would have been said."""
 
     success: bool
+    steps: int
+    """Length of the episode."""
     scores: tuple[dict[str, float], ...]
     """Of each chunk; with `both`."""
     held_at: int | None
@@ -106,26 +131,35 @@ def main(arguments: Sequence[str]) -> None:
     if bundle.manifest.task != TASK or GUARD not in bundle.contents:
         raise ValueError(f"{options.bundle} must be of {TASK}, and calibrated: bridle calibrate")
     calibration = Calibration.from_bytes(bundle.contents[GUARD])
-    rehearsal = ScoredRehearsal(
-        bundle,
-        RehearsalConfig(ExecutionConfig(cast(Strategy, calibration.strategy)), calibration.delay),
-        Support.from_bytes(bundle.contents[SUPPORT]),
-        calibration.names,
+    config = RehearsalConfig(
+        ExecutionConfig(cast(Strategy, calibration.strategy)), calibration.delay
     )
+    support = Support.from_bytes(bundle.contents[SUPPORT])
+    rehearsal = ScoredRehearsal(bundle, config, support, calibration.names)
+    heeding = Rehearsal(bundle, replace(config, heeded=True))
+    shifts = SHIFTS | (VISIBLE if bundle.manifest.cameras else {})
     watched: dict[str, list[_Watched]] = {}
-    with closing(sim.make(TASK)) as env, Progress() as progress:
-        bar = progress.add_task("rehearsing", total=options.clean + len(SHIFTS) * options.episodes)
-        kinds: dict[str, type[Shift]] = {CLEAN: Shift} | SHIFTS
+    heeded: dict[str, list[Episode]] = {}
+    with (
+        closing(sim.make(TASK, **environment_for(bundle.manifest))) as env,
+        Progress() as progress,
+    ):
+        total = 2 * (options.clean + len(shifts) * options.episodes)
+        bar = progress.add_task("rehearsing", total=total)
+        kinds: dict[str, type[Shift]] = {CLEAN: Shift} | shifts
         for name, shift in kinds.items():
             n = options.clean if name == CLEAN else options.episodes
-            watched[name] = []
+            watched[name], heeded[name] = [], []
             for seed in range(options.first_seed, options.first_seed + n):
                 _, info = env.reset(seed=seed)
                 found = rehearsal.run(shift(env, seed), seed, info["instruction"])
                 step = bundle.manifest.dt
                 watched[name].append(_watch(calibration, found, shift.onset, step))
                 progress.advance(bar)
-    rows = [_row(name, each, watched[CLEAN]) for name, each in watched.items()]
+                _, info = env.reset(seed=seed)
+                heeded[name].append(heeding.run(shift(env, seed), seed, info["instruction"]))
+                progress.advance(bar)
+    rows = [_row(name, each, watched[CLEAN], heeded[name]) for name, each in watched.items()]
     _show(rows, calibration)
     write_json(
         options.json,
@@ -152,7 +186,25 @@ def _watch(calibration: Calibration, found: ScoredEpisode, onset: int, dt: float
             at[Level.HOLD] = since
         if assessment.level is not Level.NOMINAL and at[Level.CAUTION] is None:
             at[Level.CAUTION] = since
-    return _Watched(found.episode.success, tuple(scores), at[Level.HOLD], at[Level.CAUTION])
+    episode = found.episode
+    return _Watched(
+        episode.success, episode.steps, tuple(scores), at[Level.HOLD], at[Level.CAUTION]
+    )
+
+
+def _heeded(episodes: Sequence[Episode]) -> Heeded:
+    levels = [[c.assessment.level for c in e.chunks if c.assessment] for e in episodes]
+    every = [level for each in levels for level in each]
+    waiting = [
+        not e.success and each[-1] is Level.HOLD for e, each in zip(episodes, levels, strict=True)
+    ]
+    return Heeded(
+        float(np.mean([e.success for e in episodes])),
+        float(np.mean(waiting)),
+        every.count(Level.CAUTION) / len(every),
+        every.count(Level.HOLD) / len(every),
+        float(np.median([e.steps for e in episodes])),
+    )
 
 
 def _highest(episodes: Sequence[_Watched], name: str, n_chunks: int) -> np.ndarray:
@@ -165,7 +217,12 @@ def _auroc(shifted: np.ndarray, clean: np.ndarray) -> float:
     return float((above > 0).mean() + 0.5 * (above == 0).mean())
 
 
-def _row(name: str, episodes: Sequence[_Watched], clean: Sequence[_Watched]) -> Row:
+def _row(
+    name: str,
+    episodes: Sequence[_Watched],
+    clean: Sequence[_Watched],
+    heeded: Sequence[Episode],
+) -> Row:
     n_chunks = int(np.median([len(e.scores) for e in clean]))
     names = tuple(clean[0].scores[0])
     held = [e.held_at for e in episodes if e.held_at is not None]
@@ -183,12 +240,15 @@ def _row(name: str, episodes: Sequence[_Watched], clean: Sequence[_Watched]) -> 
         float(np.median(cautioned)) if cautioned else None,
         len(failed),
         sum(e.held_at is not None for e in failed),
+        float(np.median([e.steps for e in episodes])),
+        _heeded(heeded),
     )
 
 
 def _show(rows: Sequence[Row], calibration: Calibration) -> None:
     names = (*calibration.names, "both")
     heads = ("shift", "success", *names, "caution", "after", "hold", "after", "failed, held")
+    heads = (*heads, "heeded: success", "waits")
     table = Table(
         *(
             Column(head, justify="right" if i else "left", no_wrap=True)
@@ -211,5 +271,7 @@ def _show(rows: Sequence[Row], calibration: Calibration) -> None:
             f"{row.held:.1%}",
             after(row.held_after),
             f"{row.failures}, {row.failures_held}" if row.failures else "",
+            f"{row.heeded.success:.0%}",
+            f"{row.heeded.waiting:.0%}",
         )
     Console().print(table)

@@ -10,13 +10,12 @@ from bridle.deploy.guard.limits.singularity import SingularityLimit
 from bridle.deploy.guard.limits.tool_speed import ToolSpeedLimit
 from bridle.deploy.guard.limits.torque import TorqueLimit
 from bridle.deploy.guard.limits.velocity import VelocityLimit
-from bridle.deploy.guard.limits.workspace import HalfSpace, WorkspaceLimit, box
+from bridle.deploy.guard.limits.workspace import WorkspaceLimit, box
 
 __all__ = [
     "AccelerationLimit",
     "CollisionLimit",
     "Excess",
-    "HalfSpace",
     "JerkLimit",
     "Limit",
     "Obstacle",

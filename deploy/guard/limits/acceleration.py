@@ -4,11 +4,10 @@ from bridle.deploy.guard.limits.base import Limit, Situation, Vector
 
 
 class AccelerationLimit(Limit):
-    """|u_i - v_i| <= a_max,i dt."""
+    """|d2q_i/dt2| <= a_max,i, all along the motion that carries a velocity out."""
 
     name = "acceleration"
 
-    def bounds(self, s: Situation) -> tuple[Vector, Vector]:
+    def acceleration(self, s: Situation) -> Vector:
         """See the class."""
-        reach = s.limits.acceleration * s.dt
-        return s.v - reach, s.v + reach
+        return s.limits.acceleration

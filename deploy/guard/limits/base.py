@@ -53,6 +53,20 @@ class Situation:
         """T: from a measurement to the full deceleration that answers it [s]."""
         return self.dt + self.latency + self.build_up
 
+    def reach(self, levers: Vector) -> Vector:
+        """How much a distance may shrink while the robot comes to rest, at most (P,) [m].
+
+        With the larger of the present and the wanted speed of each joint, half as much again for
+        what the limits make of it, for T and half the time it takes to brake.
+
+        Args:
+            levers: how fast each joint changes it at most (P, n) [m/rad].
+        """
+        speed = 1.5 * np.maximum(np.abs(self.v), np.abs(self.wanted))
+        braking = float((speed / self.limits.acceleration).max())
+        reach: Vector = (levers @ speed) * (self.delay + braking / 2)
+        return reach
+
     def deceleration(self, gradient: Vector) -> float:
         """How fast a rate of change g u can be taken back by braking along g.
 
@@ -107,7 +121,8 @@ class Excess(NamedTuple):
 class Limit:
     """One limit.
 
-    `share`, `bounds` and `rows` shape the next velocity, `excess` judges what comes of it.
+    `share`, `bounds` and `rows` shape a velocity, `acceleration` and `jerk` the way to it, `excess`
+    judges what comes of it.
     """
 
     name: str
@@ -117,6 +132,14 @@ class Limit:
     def share(self, s: Situation) -> float:
         """Share of the velocity asked for that is allowed: slower along the same path."""
         return 1.0
+
+    def acceleration(self, s: Situation) -> Vector | None:
+        """Largest acceleration of each joint on the way to the next velocity (n,) [rad/s^2]."""
+        return None
+
+    def jerk(self, s: Situation) -> Vector | None:
+        """Largest jerk of each joint on that way (n,) [rad/s^3]."""
+        return None
 
     def bounds(self, s: Situation) -> tuple[Vector, Vector] | None:
         """Lowest and highest velocity of each joint, (n,) each [rad/s]."""

@@ -1,12 +1,14 @@
 """The robot against itself and what stands around it."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from bridle.deploy.guard.limits.base import Excess, Limit, Rows, Situation, Vector
 from bridle.deploy.guard.model import RobotModel
+from bridle.deploy.guard.pairs import Pairs
 from bridle.deploy.robot import RobotError
+
+STILL = 1e-6
+"""A distance that changes less than this [m/rad] does not change."""
 
 
 class CollisionLimit(Limit):
@@ -23,15 +25,14 @@ class CollisionLimit(Limit):
 
     name = "collision"
 
-    def __init__(
-        self, pairs: Sequence[tuple[int, int]], *, margin: float = 0.01, horizon: float = 0.15
-    ) -> None:
+    def __init__(self, pairs: Pairs, *, margin: float = 0.01, horizon: float = 0.15) -> None:
         """Keep pairs of geoms apart.
 
         Args:
             pairs: see `RobotModel.pairs`.
             margin: smallest distance [m].
-            horizon: distance from which on they are looked at [m]: more than it takes to stop.
+            horizon: distance from which on they are looked at [m], at the most: slow ones are
+                looked at later.
 
         Raises:
             RobotError: not 0 <= margin < horizon.
@@ -40,34 +41,30 @@ class CollisionLimit(Limit):
             raise RobotError(
                 f"0 <= margin < horizon expected, got margin {margin:g} m, horizon {horizon:g} m"
             )
-        self.pairs = tuple(pairs)
-        self.margin, self.horizon = margin, horizon
+        self.pairs, self.margin, self.horizon = pairs, margin, horizon
 
     def rows(self, s: Situation) -> Rows | None:
         """See the class."""
         gradients: list[Vector] = []
         bounds, names = [], []
-        for a, b in self.pairs:
-            found = s.model.distance_gradient(a, b, self.horizon)
-            if found is None:
+        reaches = np.minimum(self.margin + s.reach(self.pairs.levers), self.horizon)
+        for i in self.pairs.near(reaches):
+            found = s.model.distance_gradient(*self.pairs.pairs[i], float(reaches[i]))
+            # Where nothing the joints do changes it, there is nothing to ask of them.
+            if found is None or np.abs(found.gradient).max() < STILL:
                 continue
             gradients.append(-found.gradient)
             bounds.append(s.approach(found.gradient, found.value - self.margin))
-            names.append(self._name(s.model, a, b))
+            names.append(self.pairs.name(i))
         if not gradients:
             return None
         return Rows(np.array(gradients), np.array(bounds), tuple(names))
 
     def excess(self, model: RobotModel) -> Excess | None:
         """See `Limit`; the value is the smallest distance of any pair."""
-        if not self.pairs:
+        if not len(self.pairs):
             return None
-        distances = [model.distance(a, b, self.horizon) for a, b in self.pairs]
+        distances = [self.pairs.distance(i, self.horizon) for i in range(len(self.pairs))]
         i = int(np.argmin(distances))
         value = distances[i]
-        name = self._name(model, *self.pairs[i])
-        return Excess(name, value, self.margin, "m", self.margin - value)
-
-    @staticmethod
-    def _name(model: RobotModel, a: int, b: int) -> str:
-        return f"{model.name(a)} and {model.name(b)}"
+        return Excess(self.pairs.name(i), value, self.margin, "m", self.margin - value)

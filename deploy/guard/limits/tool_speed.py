@@ -13,7 +13,7 @@ class ToolSpeedLimit(Limit):
     vectors e along the tool's velocity that is asked for, along its present one, and between.
     """
 
-    name = "tool speed"
+    name = "tool_speed"
 
     def __init__(self, speed: float) -> None:
         """Limit to `speed` [m/s].

@@ -2,15 +2,19 @@
 
 import numpy as np
 
-from bridle.deploy.guard.limits.base import Limit, Rows, Situation, Vector
+from bridle.deploy.guard.limits.base import Limit, Situation, Vector
 from bridle.deploy.robot import RobotError, frozen
+
+LEAST = 0.05
+"""Share of the acceleration that is left where even standing still takes too much."""
 
 
 class TorqueLimit(Limit):
-    """|M(q) (u - v)/dt + h(q, v)| <= usable tau_max per joint.
+    """|h_i(q, v)| + sum_j |M_ij(q)| |a_j| <= usable tau_max,i.
 
     M is the arm's mass matrix, h its gravity and velocity terms: an estimate without what the
-    gripper holds, so a share of the torque is kept back for it.
+    gripper holds, so a share of the torque is kept back for it. The accelerations of all joints are
+    scaled alike until it holds, whatever their directions. A stop is not slowed down by it.
     """
 
     name = "torque"
@@ -29,16 +33,12 @@ class TorqueLimit(Limit):
             )
         self.usable = usable
 
-    def rows(self, s: Situation) -> Rows:
+    def acceleration(self, s: Situation) -> Vector:
         """See the class."""
         mass, bias = s.model.dynamics(s.v)
-        looked_at = np.flatnonzero(np.isfinite(self.torque))
-        matrix: Vector = mass[looked_at] / s.dt
-        # M u / dt <= tau + M v / dt - h, and the same the other way round.
-        drift: Vector = matrix @ s.v - bias[looked_at]
-        most: Vector = self.usable * self.torque[looked_at]
-        upper, lower = most + drift, most - drift
-        names = tuple(f"torque of joint {i}" for i in looked_at.tolist())
-        return Rows(
-            np.concatenate([matrix, -matrix]), np.concatenate([upper, lower]), names + names
-        )
+        needed = np.abs(mass) @ s.limits.acceleration
+        left = self.usable * self.torque - np.abs(bias)
+        looked_at = np.isfinite(self.torque) & (needed > 0)
+        share = np.divide(left, needed, out=np.ones_like(left), where=looked_at).min()
+        scaled: Vector = s.limits.acceleration * min(1.0, max(LEAST, float(share)))
+        return scaled

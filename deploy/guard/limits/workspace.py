@@ -1,31 +1,12 @@
 """Where the tool may be."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from bridle.deploy.guard.limits.base import Excess, Limit, Rows, Situation, Vector
 from bridle.deploy.guard.model import RobotModel
-from bridle.deploy.robot import RobotError, Workspace, frozen
-
-
-@dataclass(frozen=True)
-class HalfSpace:
-    """All points x with normal x <= offset."""
-
-    name: str
-    normal: tuple[float, float, float]
-    """Points outwards; of length 1."""
-    offset: float
-    """[m]."""
-
-    def __post_init__(self) -> None:
-        if not abs(float(np.linalg.norm(self.normal)) - 1) < 1e-6 or not np.isfinite(self.offset):
-            raise RobotError(
-                f"half-space {self.name}: a normal of length 1 and a finite offset expected, "
-                f"got {self.normal}, {self.offset}"
-            )
+from bridle.deploy.robot import HalfSpace, Workspace, frozen
 
 
 def box(workspace: Workspace) -> tuple[HalfSpace, ...]:

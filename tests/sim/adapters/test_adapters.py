@@ -7,7 +7,7 @@ from bridle import sim
 from bridle.sim.adapters import Environment
 from bridle.sim.adapters.randomness import OwnRandomness
 
-NAMES = ("gym:CartPole-v1", "gym:Hopper-v5", "ogbench:cube-single-v0")
+NAMES = ("gym:CartPole-v1", "gym:Hopper-v5", "ogbench:cube-single-v0", "pointmaze:medium")
 
 
 @pytest.mark.parametrize("name", ["reach", *NAMES])
@@ -63,7 +63,7 @@ def test_actions_beyond_their_bounds_are_clipped():
     ("name", "message"),
     [
         ("gmy:Hopper-v5", "no suite 'gmy' .did you mean gym"),
-        ("atari:Pong", "suites: gym, ogbench, metaworld, robotics"),
+        ("atari:Pong", "suites: gym, ogbench, pointmaze, metaworld, robotics"),
         ("gym:", "give gym:TASK"),
         ("gym:Hoper-v5", "Did you mean: `Hopper`"),
         ("gym:Blackjack-v1", "observations of Tuple are not supported"),

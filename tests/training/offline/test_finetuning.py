@@ -1,11 +1,17 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
 from bridle.cli import main
+from bridle.commands.evaluate import JudgedBundle
+from bridle.deploy.bundle import load_bundle
+from bridle.deploy.execution import ChunkSampler, ExecutionConfig, Sampled
+from bridle.deploy.runtime import Runtime
 from bridle.policies import PolicyError
+from bridle.sim.robots.ur5e import kinematics_xml
 from bridle.training import runs
 from bridle.training.exceptions import TrainingError
 from bridle.training.offline import IQLConfig, JudgedPolicy, finetune, load_critics
@@ -205,3 +211,55 @@ def test_an_evaluation_takes_the_safest_of_sixteen(fisor, monkeypatch, tmp_path)
     assert (first.n_candidates, first.choose) == (16, "safest")
     assert (second.n_candidates, second.choose) == (4, "best")
     assert not isinstance(third, JudgedPolicy)
+
+
+# -- exported --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def with_kinematics(fisor, run):
+    for each in (fisor, run):
+        (each / runs.ROBOT).write_text(kinematics_xml())
+
+
+def sampled(bundle, n: int, **settings) -> list[Sampled]:
+    """Chunks as they are executed on a robot that is at home."""
+    sampler = ChunkSampler(Runtime(load_bundle(bundle)), ExecutionConfig(**settings))
+    seen = {key: value.numpy() for key, value in observation(1).items()}
+    random = np.random.default_rng(0)
+    return [sampler(seen, random) for _ in range(n)]
+
+
+@pytest.mark.usefixtures("with_kinematics")
+def test_a_bundle_takes_the_critic_along_and_its_robot_goes_the_safe_way(fisor, run, tmp_path):
+    main(["export", "--run", str(fisor), "--out", str(tmp_path / "fisor")])
+    assert all(each.feasibility <= 0 for each in sampled(tmp_path / "fisor", 20))
+    # A policy that takes both ways, with the critic that another learned on the same encoder.
+    main(["export", "--run", str(run), "--critics", str(fisor), "--out", str(tmp_path / "both")])
+    chosen = sampled(tmp_path / "both", 20)
+    assert all(each.positions[:4, 0].mean() < 0 and each.feasibility <= 0 for each in chosen)
+    first = sampled(tmp_path / "both", 60, safest=1)
+    costly = [each for each in first if each.positions[:4, 0].mean() > 0]
+    assert 10 < len(costly) < 50
+    assert all(each.feasibility > 0 for each in costly)
+    # Evaluation chooses as the robot does.
+    judged = JudgedBundle(load_bundle(tmp_path / "both"), 16)
+    seen = {key: value.numpy() for key, value in observation(20).items()}
+    noise = np.random.default_rng(0).standard_normal((20, 16, 8, 7)).astype(np.float32)
+    assert (judged.best_of(seen, noise, np.empty((20, 0, 7)))[:, :4, 0].mean(axis=1) < 0).all()
+
+
+@pytest.mark.usefixtures("with_kinematics")
+def test_a_critic_of_another_encoder_is_not_taken_along(fisor, run, data, tmp_path, capsys):
+    def refused(run, critics):
+        arguments = ["--run", str(run), "--critics", str(critics), "--out", str(tmp_path / "b")]
+        assert main(["export", *arguments]) != 0
+        return " ".join(capsys.readouterr().err.split())
+
+    assert "has no critic of feasibility" in refused(fisor, run)
+    policy = weights(run)
+    moved = {n: v + 1 if n.startswith("encoder") else v for n, v in policy.items()}
+    other = shutil.copytree(run, tmp_path / "other")
+    runs.save_tensors(other / runs.MODEL, moved)
+    assert "sees with another encoder" in refused(other, fisor)
+    assert not (tmp_path / "b").exists()

@@ -1,0 +1,308 @@
+"""One step along a reference, bent no more than the limits ask for, with a stop that was judged."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridle.deploy.guard.check import Checker, Violation
+from bridle.deploy.guard.limits import (
+    AccelerationLimit,
+    CollisionLimit,
+    JerkLimit,
+    Limit,
+    Obstacle,
+    PositionLimit,
+    SeparationLimit,
+    SingularityLimit,
+    Situation,
+    ToolSpeedLimit,
+    TorqueLimit,
+    VelocityLimit,
+    WorkspaceLimit,
+    box,
+)
+from bridle.deploy.guard.model import TOOL, RobotModel
+from bridle.deploy.guard.motion import Motion, Motions, Posture
+from bridle.deploy.guard.pairs import Pairs
+from bridle.deploy.guard.program import Constraints, nearest
+from bridle.deploy.guard.reference import Reference
+from bridle.deploy.guard.surroundings import Body, Surroundings
+from bridle.deploy.robot import RobotDescription, RobotError
+
+Vector = NDArray[np.float64]
+
+LOOKAHEAD = 0.025
+"""The command is brought to where the reference will be after this time [s]."""
+MEETINGS = 1.25 ** np.arange(14)
+"""Multiples of it at which a reference that has to be caught up with is tried to be met."""
+CREST = 5e-4
+"""Distances are kept by this much more than they have to be: between two postures that are looked
+at, and behind a robot that follows its commands, they may be a little less [m]."""
+BEYOND = 1e-3
+"""A reference further beyond a position limit than this is asked back by it [rad]."""
+_BARE = f'<mujoco><worldbody><site name="{TOOL}"/></worldbody></mujoco>'
+
+
+class Bound(NamedTuple):
+    """A limit that changed the motion."""
+
+    rule: str
+    what: str
+    value: float
+    bound: float
+    unit: str
+
+
+class Step(NamedTuple):
+    """What to command next."""
+
+    posture: Posture
+    stop: Motion
+    """From there to rest, or the stop that is under way."""
+    stopping: float
+    """Time into the stop [s]."""
+    bound: Bound | None
+    """What kept it from the reference, if anything did."""
+
+
+class Follower:
+    """Follows a reference with what a robot may do.
+
+    Three ways to go on are tried, in this order, and judged (`Checker`, `Surroundings`), each with
+    the stop that would follow it:
+
+    1. towards the reference;
+    2. the velocity nearest to that one within every barrier (`nearest`);
+    3. one step of the stop that was judged before.
+
+    The third is always there, so there is always a command that can be followed by a stop within
+    all limits.
+    """
+
+    def __init__(self, robot: RobotDescription) -> None:
+        """Prepare for a robot.
+
+        Raises:
+            KinematicsError: its model does not fit its joints.
+            RobotError: it has a torque or another limit of its body, and no model.
+        """
+        limits = robot.limits
+        self.limits, self.dt, self._latency = limits, 1.0 / robot.rates.command, robot.latency
+        self.names = robot.joint_names
+        body = (robot.workspace, robot.half_spaces, robot.tool_speed, robot.collision)
+        if robot.model is None and any((*body, robot.separation, robot.singularity)):
+            raise RobotError(f"{robot.name} has limits of its body, and no model of it")
+        self.model = RobotModel(robot.model or _BARE, len(robot.joints))
+        self._lookahead = max(LOOKAHEAD, self.dt)
+        self._meetings: list[float] = (self._lookahead * MEETINGS).tolist()
+        self._motions = Motions(limits)
+        self._body, self._shaping = _limits(robot, self.model)
+        self._checker = Checker(limits, robot.joint_names, self.dt)
+        self._surroundings = Surroundings(self._body, self.dt, robot.latency)
+        self._build_up = float((limits.acceleration / limits.jerk).max())
+
+    def stop(self, posture: Posture) -> Motion:
+        """The stop from a posture.
+
+        Raises:
+            RobotError: none is found, which no posture within the limits is without.
+        """
+        stop = self._motions.stop(posture)
+        if stop is None:
+            raise RobotError(f"no stop is found from {posture}")
+        return stop
+
+    def advance(
+        self,
+        before: Posture,
+        step: Vector,
+        stop: Motion,
+        stopping: float,
+        reference: Reference,
+        now: float,
+        *,
+        speed: float = 1.0,
+        obstacles: Sequence[Obstacle] = (),
+    ) -> Step | Violation:
+        """The next command, one period after the last one.
+
+        Args:
+            before: the last command.
+            step: mean velocity of the period that led to it (n,) [rad/s].
+            stop: the stop judged with it.
+            stopping: time into that stop [s].
+            reference: what is asked for.
+            now: when the step begins [s].
+            speed: share of the velocity limits to be used.
+            obstacles: what moves around the robot.
+
+        Returns:
+            The step; or what is wrong where a motion came out that is none.
+        """
+        situation = self._situation(before, obstacles)
+        acceleration = self._acceleration(situation)
+        target, motion = self._meeting(before, reference, now, speed, acceleration)
+        mean = self._mean_velocity(before, target, motion)
+        situation = replace(situation, wanted=mean)
+        constraints = Constraints.of(self._shaping, situation)
+        reason: Bound | None = None
+        if motion is not None:
+            posture = motion.at(self.dt)
+            broken = constraints.broken(posture.v)
+            if broken is None:
+                found = self._judged(before, step, posture, obstacles)
+                if isinstance(found, Motion):
+                    return Step(posture, found, 0.0, self._hurry(before, reference, now, motion))
+                if found.rule == "check":
+                    return found
+                reason = Bound(*found[:5])
+            else:
+                reason = Bound(*broken)
+        bent = self._bent(before, situation, constraints, acceleration)
+        if bent is not None:
+            found = self._judged(before, step, bent, obstacles)
+            if isinstance(found, Motion):
+                return Step(bent, found, 0.0, reason)
+            if found.rule == "check":
+                return found
+            reason = Bound(*found[:5])
+        stopping += self.dt
+        if reason is None:
+            reason = Bound("check", "", math.nan, math.nan, "")
+        return Step(stop.at(stopping), stop, stopping, reason)
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _meeting(
+        self, before: Posture, reference: Reference, now: float, speed: float, acceleration: Vector
+    ) -> tuple[Posture, Motion | None]:
+        """Where the reference can be met first, and the motion to there.
+
+        Not the fastest motion to where it is now: that one comes late, again and again.
+        """
+        target, motion = before, None
+        for time in self._meetings:
+            target = Posture(*reference.at(now + time))
+            motion = self._motions.towards(before, target, time, speed, acceleration)
+            if motion is None or motion.duration <= time * (1 + 1e-6):
+                break
+            if now + time >= reference.ends:
+                break
+        return target, motion
+
+    def _situation(self, before: Posture, obstacles: Sequence[Obstacle]) -> Situation:
+        self.model.place(before.q)
+        return Situation(
+            *before,
+            wanted=before.v,
+            dt=self.dt,
+            latency=self._latency,
+            limits=self.limits,
+            model=self.model,
+            obstacles=tuple(obstacles),
+            build_up=self._build_up,
+        )
+
+    def _acceleration(self, situation: Situation) -> Vector:
+        found = [limit.acceleration(situation) for limit in self._shaping]
+        least: Vector = np.minimum.reduce([each for each in found if each is not None])
+        return least
+
+    def _mean_velocity(self, before: Posture, target: Posture, motion: Motion | None) -> Vector:
+        duration = 0.0 if motion is None else motion.duration
+        mean: Vector = (target.q - before.q) / max(duration, self._lookahead)
+        return mean / max(1.0, float((np.abs(mean) / self.limits.velocity).max()))
+
+    def _bent(
+        self,
+        before: Posture,
+        situation: Situation,
+        constraints: Constraints,
+        acceleration: Vector,
+    ) -> Posture | None:
+        """Within all barriers; None where nothing is."""
+        share = min(limit.share(situation) for limit in self._shaping)
+        solution = nearest(share * situation.wanted, constraints)
+        if solution is None:
+            return None
+        motion = self._motions.to_velocity(before, solution.velocity, acceleration)
+        return None if motion is None else motion.at(self.dt)
+
+    def _judged(
+        self, before: Posture, step: Vector, after: Posture, obstacles: Sequence[Obstacle]
+    ) -> Motion | Violation:
+        """The stop that may follow a command, or what speaks against all of them."""
+        earlier = before.q - step * self.dt
+        found = Violation("check", "", math.nan, math.nan, "", "no stop is found")
+        for together in (True, False):
+            stop = self._motions.stop(after, together=together)
+            if stop is None:
+                continue
+            violation = self._checker.violation(before, step, after, stop)
+            if violation is None:
+                violation = self._surroundings.violation(
+                    earlier, before.q, after.q, stop, obstacles
+                )
+            if violation is None:
+                return stop
+            found = violation
+        return found
+
+    def _hurry(
+        self, before: Posture, reference: Reference, now: float, motion: Motion
+    ) -> Bound | None:
+        """Which limit keeps the motion from meeting the reference in time."""
+        limits, time = self.limits, self._lookahead
+        target, _, _ = reference.at(now + time)
+        for sign, edge in ((1.0, limits.position_max), (-1.0, limits.position_min)):
+            beyond = sign * (target - edge)
+            if (beyond > BEYOND).any():
+                i = int(beyond.argmax())
+                return Bound("position", self.names[i], float(target[i]), float(edge[i]), "rad")
+        if motion.duration <= time * (1 + 1e-6):
+            return None
+        velocity = (target - before.q) / time
+        acceleration = 2 * (velocity - before.v) / time
+        jerk = 3 * (acceleration - before.a) / time
+        kinds = (
+            ("velocity", velocity, limits.velocity, "rad/s"),
+            ("acceleration", acceleration, limits.acceleration, "rad/s^2"),
+            ("jerk", jerk, limits.jerk, "rad/s^3"),
+        )
+        for rule, values, bounds, unit in kinds:
+            shares = np.abs(values) / bounds
+            i = int(shares.argmax())
+            if shares[i] > 1 or rule == "jerk":
+                return Bound(rule, self.names[i], float(values[i]), float(bounds[i]), unit)
+        return None
+
+
+def _limits(robot: RobotDescription, model: RobotModel) -> tuple[Body, tuple[Limit, ...]]:
+    """What of the body is limited, and all limits that shape a velocity."""
+    shaping: list[Limit] = [PositionLimit(), VelocityLimit(), AccelerationLimit(), JerkLimit()]
+    half_spaces = robot.half_spaces
+    if robot.workspace is not None:
+        half_spaces = (*box(robot.workspace), *half_spaces)
+    if half_spaces:
+        shaping.append(WorkspaceLimit(half_spaces))
+    if robot.tool_speed is not None:
+        shaping.append(ToolSpeedLimit(robot.tool_speed))
+    pairs, margin = None, 0.0
+    if robot.collision is not None:
+        pairs, margin = Pairs(model, model.pairs()), robot.collision.margin + CREST
+        shaping.append(CollisionLimit(pairs, margin=margin))
+    separation = None
+    if robot.separation is not None:
+        separation = SeparationLimit.of(model, uncertainty=robot.separation.uncertainty)
+        shaping.append(separation)
+    torques = [math.inf if joint.torque is None else joint.torque for joint in robot.joints]
+    if not all(map(math.isinf, torques)):
+        shaping.append(TorqueLimit(np.array(torques)))
+    if robot.singularity is not None:
+        shaping.append(SingularityLimit(least=robot.singularity.least, near=robot.singularity.near))
+    speed = math.inf if robot.tool_speed is None else robot.tool_speed
+    return Body(model, half_spaces, speed, pairs, margin, separation), tuple(shaping)

@@ -1,0 +1,213 @@
+"""Motions of all joints with bounded velocity, acceleration and jerk, in closed form (Ruckig)."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import ruckig
+from numpy.typing import NDArray
+
+from bridle.deploy.guard.braking import stopping_speed
+from bridle.deploy.robot import JointLimits
+
+Vector = NDArray[np.float64]
+
+_SHARE = 0.999
+"""Share of the limits that targets may use, so that rounding leaves every target reachable."""
+EDGE = 1e-5
+"""Targets stay this far from the position limits [rad], so that rounding does not pass them."""
+_PIECES = 8
+_TINY = 1e-6
+
+
+class Posture(NamedTuple):
+    """All joints at one instant."""
+
+    q: Vector
+    """(n,) [rad]."""
+    v: Vector
+    """(n,) [rad/s]."""
+    a: Vector
+    """(n,) [rad/s^2]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """From one posture to another, of which every instant is known."""
+
+    trajectory: ruckig.Trajectory
+    """Never changed once it is calculated."""
+    duration: float
+    """[s]."""
+    to_rest: bool
+    """Whether it ends at rest, and stays there."""
+    acceleration: Vector
+    """No joint is accelerated by more (n,) [rad/s^2]."""
+
+    def at(self, t: float) -> Posture:
+        """The posture after `t` seconds."""
+        if self.to_rest and t >= self.duration:
+            q = self.position(self.duration)
+            return Posture(q, np.zeros_like(q), np.zeros_like(q))
+        return Posture(*(np.array(each) for each in self.trajectory.at_time(t)))
+
+    def position(self, t: float) -> Vector:
+        """Joint positions (n,) [rad] after `t` seconds."""
+        return np.array(self.trajectory.at_time(min(t, self.duration))[0])
+
+    @cached_property
+    def range(self) -> tuple[Vector, Vector]:
+        """Lowest and highest position of each joint on the way, (n,) each [rad].
+
+        Of instants h apart. A joint that turns round between two of them gets no further out than
+        by a h^2 / 8, nor than by its larger speed there in the time h.
+        """
+        h = self.duration / _PIECES
+        instants = [self.trajectory.at_time(k * h) for k in range(_PIECES + 1)]
+        q = np.array([each[0] for each in instants])
+        v = np.array([each[1] for each in instants])
+        faster = np.maximum(np.abs(v[:-1]), np.abs(v[1:]))
+        turns = np.where(v[:-1] * v[1:] < 0, faster * h, 0.0).max(axis=0)
+        turns = np.minimum(turns, self.acceleration * h * h / 8)
+        return q.min(axis=0) - turns, q.max(axis=0) + turns
+
+
+def _along(direction: Vector, vectors: tuple[Vector, ...]) -> bool:
+    """Whether all of them have one direction, of length 1."""
+    return all(
+        float(np.abs(each - (each @ direction) * direction).max())
+        <= _TINY * (1 + np.abs(each).max())
+        for each in vectors
+    )
+
+
+class Motions:
+    """Plans motions for the limits of a robot. No memory: the same arguments, the same motion."""
+
+    def __init__(self, limits: JointLimits) -> None:
+        """Take the limits."""
+        self.limits = limits
+        n = limits.velocity.size
+        self._otg = ruckig.Ruckig(n)
+        self._to_position, self._to_velocity = (ruckig.InputParameter(n) for _ in range(2))
+        self._to_velocity.control_interface = ruckig.ControlInterface.Velocity
+        for each in (self._to_position, self._to_velocity):
+            each.synchronization = ruckig.Synchronization.Phase
+            each.max_velocity = limits.velocity
+            each.max_acceleration = limits.acceleration
+            each.max_jerk = limits.jerk
+        edge = np.minimum(EDGE, (limits.position_max - limits.position_min) / 4)
+        self._low, self._high = limits.position_min + edge, limits.position_max - edge
+        self._build_up = limits.acceleration / limits.jerk
+
+    def towards(
+        self,
+        start: Posture,
+        target: Posture,
+        at_least: float,
+        speed: float = 1.0,
+        acceleration: Vector | None = None,
+    ) -> Motion | None:
+        """The fastest motion to a posture, but one that takes no less than some time.
+
+        Args:
+            start: where it begins.
+            target: where it ends: brought within the limits, and to a velocity that can be taken
+                back before a position limit.
+            at_least: [s].
+            speed: share of the velocity limits to be used.
+            acceleration: tighter than the limits (n,) [rad/s^2].
+        """
+        limits = self.limits
+        sharpest = limits.acceleration if acceleration is None else acceleration
+        most = limits.velocity * speed
+        q = np.minimum(np.maximum(target.q, self._low), self._high)
+        # One factor for all joints: the direction is kept.
+        v = target.v / max(1.0, float((np.abs(target.v) / (_SHARE * most)).max()))
+        # An acceleration that is taken back before it makes the joint too fast.
+        room = 2 * limits.jerk * (most - np.abs(v))
+        steepest = np.minimum(sharpest, np.sqrt(np.maximum(room, 0.0))) * _SHARE
+        a = np.minimum(np.maximum(target.a, -steepest), steepest)
+        ahead = np.where(v > 0, self._high - q, q - self._low)
+        fits = stopping_speed(np.maximum(ahead, 0.0), limits.acceleration, self._build_up)
+        if (np.abs(v) > fits).any() and not self._stops_inside(Posture(q, v, a)):
+            slower = np.minimum(np.maximum(v, -fits), fits)
+            a = np.where(slower == v, a, 0.0)
+            v = slower
+        given = self._to_position
+        given.current_position, given.current_velocity, given.current_acceleration = start
+        given.target_position, given.target_velocity, given.target_acceleration = q, v, a
+        given.minimum_duration = at_least
+        given.max_velocity, given.max_acceleration = most, sharpest
+        given.max_jerk = limits.jerk
+        motion = self._calculated(given)
+        if motion is None or motion.duration <= at_least * (1 + 1e-9):
+            return motion
+        way = q - start.q
+        length = float(np.linalg.norm(way))
+        if length < EDGE or not _along(way / length, (start.v, start.a, v, a)):
+            return motion
+        # All on one line, and too far for the time there is: what every joint may do is brought to
+        # the same share of its way, so that the line is kept.
+        share = np.maximum(np.abs(way) / length, _TINY)
+        given.max_acceleration = float((sharpest / share).min()) * share
+        given.max_jerk = float((limits.jerk / share).min()) * share
+        best: Motion | None = None
+        for fraction in (1.0, _SHARE):
+            # With a joint that just reaches its largest velocity Ruckig may miss the best way.
+            given.max_velocity = fraction * float((most / share).min()) * share
+            straight = self._calculated(given)
+            if straight is not None and (best is None or straight.duration < best.duration):
+                best = straight
+            if best is not None and best.duration < 1.02 * motion.duration:
+                break
+        return best or motion
+
+    def _stops_inside(self, posture: Posture) -> bool:
+        stop = self.stop(posture, together=False)
+        if stop is None:
+            return False
+        low, high = stop.range
+        return bool((low >= self._low).all() and (high <= self._high).all())
+
+    def to_velocity(
+        self, start: Posture, velocity: Vector, acceleration: Vector | None = None
+    ) -> Motion | None:
+        """The fastest motion to a velocity (n,) [rad/s], within the limits of velocity."""
+        given = self._to_velocity
+        given.max_acceleration = self.limits.acceleration if acceleration is None else acceleration
+        given.synchronization = ruckig.Synchronization.Phase
+        given.current_position, given.current_velocity, given.current_acceleration = start
+        given.target_velocity = velocity
+        return self._calculated(given)
+
+    def stop(self, start: Posture, *, together: bool = True) -> Motion | None:
+        """The fastest motion to rest.
+
+        Args:
+            start: where it begins.
+            together: all joints take the time of the slowest, so that the path hardly bends;
+                otherwise each goes as short a way as it can.
+        """
+        given = self._to_velocity
+        kinds = ruckig.Synchronization
+        given.synchronization = kinds.Phase if together else kinds.No
+        given.max_acceleration = self.limits.acceleration
+        given.current_position, given.current_velocity, given.current_acceleration = start
+        given.target_velocity = np.zeros_like(start.q)
+        return self._calculated(given, to_rest=True)
+
+    def _calculated(self, given: ruckig.InputParameter, *, to_rest: bool = False) -> Motion | None:
+        trajectory = ruckig.Trajectory(self._otg.degrees_of_freedom)
+        for _ in range(2):
+            try:
+                result = self._otg.calculate(given, trajectory)
+            except ruckig.RuckigError:
+                # A joint at its largest velocity, to the last digit, is at an edge of its sums.
+                given.max_velocity = np.array(given.max_velocity) * (1 - _TINY)
+                continue
+            if result not in (ruckig.Result.Working, ruckig.Result.Finished):
+                return None
+            return Motion(trajectory, trajectory.duration, to_rest, self.limits.acceleration)
+        return None

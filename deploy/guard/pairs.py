@@ -1,0 +1,119 @@
+"""Pairs of geoms: which may be near, and how fast they can come together, for next to nothing."""
+
+from collections.abc import Sequence
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from bridle.deploy.guard.model import TOOL, RobotModel
+
+Vector = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+
+class Pairs:
+    """Pairs of geoms of one model, in whatever posture it is in."""
+
+    def __init__(self, model: RobotModel, pairs: Sequence[tuple[int, int]]) -> None:
+        """Take pairs (P), see `RobotModel.pairs`."""
+        self.model, self.pairs = model, tuple(pairs)
+        compiled = model.model
+        kinds = compiled.geom_type
+        box, plane = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_PLANE
+        ends = np.array(pairs, int).reshape(-1, 2)
+        # The second is the one that a ball around the first is compared with.
+        rank = (kinds == box).astype(int) + 2 * (kinds == plane)
+        fixed = compiled.body_weldid[compiled.geom_bodyid] == 0
+        rank = rank * (1 + fixed)
+        swap = rank[ends[:, 0]] > rank[ends[:, 1]]
+        ends[swap] = ends[swap][:, ::-1]
+        self._first, self._second = ends.T
+        radii = compiled.geom_rbound
+        self._radii = radii[self._first].copy()
+        self._boxes: Indices = np.flatnonzero(kinds[self._second] == box)
+        self._planes: Indices = np.flatnonzero(kinds[self._second] == plane)
+        self._halves = compiled.geom_size[self._second[self._boxes]].copy()
+        self._balls: Indices = np.setdiff1d(
+            np.arange(len(ends)), np.concatenate([self._boxes, self._planes])
+        )
+        self._radii[self._balls] += radii[self._second[self._balls]]
+        self.levers = _pair_levers(model, ends)
+        """How fast each pair can come together at most, by each joint (P, n) [m/rad]: holds in
+        every posture. A joint that moves both does not change their distance; one that moves one
+        of them changes it no faster than by how far its farthest point is from the axis."""
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def lower(self) -> Vector:
+        """Lower bounds of the distances (P,) [m]: of balls around the first of each pair."""
+        data = self.model.data
+        apart = data.geom_xpos[self._first] - data.geom_xpos[self._second]
+        found = np.empty(len(apart))
+        found[self._balls] = np.sqrt(np.einsum("pi,pi->p", *[apart[self._balls]] * 2))
+        for some, kind in ((self._boxes, "box"), (self._planes, "plane")):
+            if not len(some):
+                continue
+            axes = data.geom_xmat[self._second[some]].reshape(-1, 3, 3)
+            local = np.einsum("pij,pi->pj", axes, apart[some])
+            if kind == "box":
+                beyond = np.maximum(np.abs(local) - self._halves, 0.0)
+                found[some] = np.sqrt(np.einsum("pi,pi->p", beyond, beyond))
+            else:
+                found[some] = local[:, 2]
+        lower: Vector = found - self._radii
+        return lower
+
+    def near(self, furthest: Vector | float) -> list[int]:
+        """Pairs that may be nearer than `furthest`, a number or one each (P,) [m]."""
+        if not self.pairs:
+            return []
+        found: list[int] = np.flatnonzero(self.lower() < furthest).tolist()
+        return found
+
+    def distance(self, i: int, furthest: float) -> float:
+        """Signed distance of pair i [m], `furthest` where it is more."""
+        return self.model.distance(*self.pairs[i], furthest)
+
+    def name(self, i: int) -> str:
+        """Of pair i."""
+        a, b = self.pairs[i]
+        return f"{self.model.name(a)} and {self.model.name(b)}"
+
+
+def tool_levers(model: RobotModel) -> Vector:
+    """Largest distance of the tool from each joint's axis (n,) [m/rad]."""
+    site = model.model.site(TOOL)
+    body = int(model.model.site_bodyid[site.id])
+    return _levers(model, body, float(np.linalg.norm(site.pos)))
+
+
+def _pair_levers(model: RobotModel, ends: NDArray[np.int_]) -> Vector:
+    compiled = model.model
+    each = {
+        geom: _levers(
+            model,
+            int(compiled.geom_bodyid[geom]),
+            float(np.linalg.norm(compiled.geom_pos[geom]) + compiled.geom_rbound[geom]),
+        )
+        for geom in np.unique(ends).tolist()
+    }
+    levers = np.zeros((len(ends), model.n_joints))
+    for row, (a, b) in zip(levers, ends.tolist(), strict=True):
+        row[:] = np.where((each[a] > 0) & (each[b] > 0), 0.0, each[a] + each[b])
+    return levers
+
+
+def _levers(model: RobotModel, body: int, beyond: float) -> Vector:
+    """Of a point within `beyond` [m] of a body's origin: what lies between it and each joint."""
+    compiled: mujoco.MjModel = model.model
+    levers = np.zeros(model.n_joints)
+    reach = beyond
+    while body:
+        first = int(compiled.body_jntadr[body])
+        for joint in range(first, first + int(compiled.body_jntnum[body])):
+            levers[joint] = reach + float(np.linalg.norm(compiled.jnt_pos[joint]))
+        reach += float(np.linalg.norm(compiled.body_pos[body]))
+        body = int(compiled.body_parentid[body])
+    return levers
