@@ -1,6 +1,6 @@
 """Hard limits of joints, as arrays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,10 @@ class JointLimits:
             array = getattr(self, bound)
             if (array <= 0).any():
                 raise RobotError(f"{bound} bounds must be positive, got {array.tolist()}")
+
+    def __getitem__(self, joints: slice) -> "JointLimits":
+        """Of some of the joints."""
+        return JointLimits(*(getattr(self, each.name)[joints] for each in fields(self)))
 
     def tightened_by(self, other: "JointLimits") -> "JointLimits":
         """Intersection with other limits of the same joints: no bound ever becomes wider.

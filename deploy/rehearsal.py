@@ -20,7 +20,8 @@ from bridle.deploy.familiarity.watching import Listener
 from bridle.deploy.guard import Guard, GuardState, Mode
 from bridle.deploy.robot import RobotDescription, load_robot
 from bridle.deploy.runtime import Runtime
-from bridle.deploy.serving import Observation, PolicyServer, TimedChunk
+from bridle.deploy.senses import Observation
+from bridle.deploy.serving import PolicyServer, TimedChunk
 from bridle.deploy.steering import SteeringConfig
 
 Array = NDArray[Any]

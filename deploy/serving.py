@@ -1,17 +1,15 @@
 """The policy as it runs on a robot, without ROS: observations in, timed chunks out."""
 
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bridle.deploy.bundle import INSTRUCTION, ROBOT, TOKENIZER, Bundle
+from bridle.deploy.bundle import ROBOT, Bundle
 from bridle.deploy.chunks import ActionChunk
-from bridle.deploy.exceptions import InferenceError, KinematicsError
+from bridle.deploy.exceptions import KinematicsError
 from bridle.deploy.execution import ChunkSampler, ExecutionConfig, ServedPolicy, Timeline
 from bridle.deploy.execution.conservative import Conservative, ConservativeConfig
 from bridle.deploy.familiarity.alarm import Assessment
@@ -21,35 +19,15 @@ from bridle.deploy.familiarity.watching import Listener, Watcher, retimed
 from bridle.deploy.kinematics import Kinematics
 from bridle.deploy.robot import load_robot
 from bridle.deploy.runtime import Runtime
+from bridle.deploy.senses import Observation, Senses
 from bridle.deploy.steering import Steering, SteeringConfig
-from bridle.deploy.tokens import Tokenizer
 
 Vector = NDArray[np.float64]
-
-FROM_JOINT_STATES = ("joint_position", "joint_velocity", "gripper", "tcp_pose")
-"""Observations that follow from the joint state; every other key arrives on its own."""
-
 
 MARGIN = 0.05
 """A chunk reaches the guard at least this long before it would stop waiting for one [s]."""
 ASTRAY = 0.2
 """A robot this far from where it was sent [rad] is not doing what was planned: the plan is void."""
-
-
-@dataclass(frozen=True)
-class Observation:
-    """The robot at one instant."""
-
-    stamp: int
-    """Stamp of the joint state [ns], the sender's clock; identifies the instant."""
-    time: float
-    """Receipt on this process's monotonic clock [s]."""
-    position: Vector
-    """(A,) joint positions in the manifest's order [rad]."""
-    velocity: Vector
-    """(A,) joint velocities [rad/s]."""
-    extra: Mapping[str, NDArray[np.float32]]
-    """Observations that do not follow from the joint state."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +81,7 @@ class PolicyServer:
             seed: of the sampling noise.
             steering: how corrections are carried out.
             execution: how a chunk follows the one before.
-            conservative: how a sampled chunk is moved to where it is more probable; None: it is not.
+            conservative: how chunks are moved to where they are more probable; None: they are not.
             guardian: slows the robot where a chunk is unfamiliar, and holds it; None: nothing does.
             listener: is told of every chunk that is sampled.
             clock: the time of `Observation.time` [s].
@@ -122,19 +100,10 @@ class PolicyServer:
                 f"robot.xml has the joints {self.kinematics.joint_names}, the manifest "
                 f"{self.manifest.joint_names}"
             )
-        self._tokenizer: Tokenizer | None = None
-        for spec in self.manifest.inputs:
-            if spec.name == INSTRUCTION:
-                self._tokenizer = Tokenizer(bundle.contents[TOKENIZER], spec.shape[-1])
-        self._instruction: NDArray[np.int64] | None = None
-        known = (*FROM_JOINT_STATES, INSTRUCTION)
-        self.extra_keys = tuple(s.name for s in self.manifest.inputs if s.name not in known)
+        self._senses = Senses(bundle, self.kinematics)
+        self.extra_keys = self._senses.extra_keys
         self.steering = Steering(steering)
         self._random = np.random.default_rng(seed)
-        # Enough history for To observations at any rate of joint states up to 1 kHz.
-        self._history: deque[Observation] = deque(
-            maxlen=int(1000 * self.manifest.n_obs_steps * self.manifest.dt) + 2
-        )
         self._robot = load_robot(self.manifest.robot)
         self._tracks = np.array([j.tracking_tolerance is not None for j in self._robot.joints])
         self._execution = ExecutionConfig() if execution is None else execution
@@ -163,44 +132,23 @@ class PolicyServer:
 
     def clear(self) -> None:
         """Forget observations, nudges and the running chunk: a new episode. The pace stays."""
-        self._history.clear()
+        self._senses.clear()
         self._timeline = None
         self._watcher.clear()
         self.steering = Steering(self.steering.config, pace=self.steering.pace)
 
     def instruct(self, sentence: str) -> None:
-        """Follow another instruction from the next plan on.
-
-        Raises:
-            InferenceError: the policy reads none, or none as long.
-        """
-        if self._tokenizer is None:
-            raise InferenceError("this policy does not take instructions")
-        self._instruction = self._tokenizer.encode(sentence)
+        """Follow another instruction from the next plan on, see `Senses.instruct`."""
+        self._senses.instruct(sentence)
 
     def observe(self, observation: Observation) -> None:
-        """Take in the robot's state.
-
-        Raises:
-            InferenceError: numbers are not finite, or a shape is wrong.
-        """
-        shape = (len(self.manifest.joint_names),)
-        for name in ("position", "velocity"):
-            value = getattr(observation, name)
-            if value.shape != shape or not np.isfinite(value).all():
-                raise InferenceError(f"joint {name} must be {shape[0]} finite numbers, got {value}")
-        self._history.append(observation)
+        """Take in the robot's state, see `Senses.observe`."""
+        self._senses.observe(observation)
 
     @property
     def missing(self) -> tuple[str, ...]:
         """What has to arrive before the first plan."""
-        if not self._history:
-            return ("joint_states",)
-        arrived = self._history[-1].extra
-        missing = [f"observation/{key}" for key in self.extra_keys if key not in arrived]
-        if self._tokenizer is not None and self._instruction is None:
-            missing.append(INSTRUCTION)
-        return tuple(missing)
+        return self._senses.missing
 
     @property
     def delay_steps(self) -> int:
@@ -215,15 +163,6 @@ class PolicyServer:
         # Neither a slow pace nor a long slice nor a slow network may starve the guard of chunks.
         return max(0.0, min(executed / max(1.0, self.steering.pace), waits))
 
-    def _window(self) -> list[Observation]:
-        """The newest To observations on the control grid, oldest first, padded by repetition."""
-        # A copy: the executor's thread goes on appending.
-        history = list(self._history)
-        newest = history[-1]
-        times = np.array([o.time for o in history])
-        wanted = newest.time - self.manifest.dt * np.arange(self.manifest.n_obs_steps)[::-1]
-        return [history[int(np.abs(times - t).argmin())] for t in wanted]
-
     def _undisplaced(self, observation: Observation) -> Vector:
         """Where the joints (A,) [rad] would be without a nudge."""
         offset = self.steering.offsets(np.array([observation.time]))[0]
@@ -231,28 +170,6 @@ class PolicyServer:
             return observation.position
         position: Vector = self.kinematics.shift(observation.position[None], -offset)[0]
         return position
-
-    def _features(self, observation: Observation) -> dict[str, NDArray[Any]]:
-        """One observation as the policy saw it in training, without the tool's displacement."""
-        n = self.kinematics.n_joints
-        position = self._undisplaced(observation)
-        derived = {
-            "joint_position": lambda: position[:n],
-            "joint_velocity": lambda: observation.velocity[:n],
-            "gripper": lambda: position[n:],
-            "tcp_pose": lambda: self.kinematics.tool_pose(position),
-        }
-        features: dict[str, NDArray[Any]] = {}
-        for spec in self.manifest.inputs:
-            if spec.name == INSTRUCTION and self._instruction is not None:
-                features[spec.name] = self._instruction
-            elif spec.name in derived:
-                features[spec.name] = derived[spec.name]().astype(np.float32)
-            elif spec.name in observation.extra:
-                features[spec.name] = observation.extra[spec.name]
-            else:
-                raise InferenceError(f"no observation '{spec.name}' has arrived yet")
-        return features
 
     def plan(self) -> TimedChunk:
         """Run the policy on the newest observation.
@@ -262,12 +179,9 @@ class PolicyServer:
             ChunkRefused: the inference took longer than its chunk lasts.
             KinematicsError: a nudged pose is out of reach.
         """
-        if not self._history:
-            raise InferenceError("no joint state has arrived yet")
-        window = self._window()
+        window = self._senses.window()
         newest = window[-1]
-        features = [self._features(o) for o in window]
-        batch = {key: np.stack([f[key] for f in features])[None] for key in features[0]}
+        batch = self._senses.batch(window, [self._undisplaced(o) for o in window])
         # A change of pace takes effect here: re-timing the running chunk would jump.
         wish, held = self.steering.pace, self._watcher.held
         pace = self._pace(wish)
@@ -294,7 +208,7 @@ class PolicyServer:
         else:
             # A change of level takes effect where the chunk does.
             times = retimed(
-                spacing * np.arange(self._sampler.rows),
+                spacing * np.arange(self._sampler.rows, dtype=np.float64),
                 timeline.time(timeline.due) - newest.time,
                 self._pace(wish) / pace,
             )
@@ -330,9 +244,10 @@ class PolicyServer:
         Raises:
             KinematicsError: a nudged pose is out of reach.
         """
-        if self._timeline is None or not self._history:
+        newest = self._senses.newest
+        if self._timeline is None or newest is None:
             return None
-        return self._issue(self._timeline, self._history[-1])
+        return self._issue(self._timeline, newest)
 
     def _timeline_at(self, newest: Observation) -> Timeline:
         """What is being executed, as far as the robot still does it."""

@@ -33,7 +33,8 @@ from bridle.deploy.familiarity.alarm import AlarmConfig, Assessment, Level
 from bridle.deploy.familiarity.guardian import Guardian
 from bridle.deploy.robot import load_robot
 from bridle.deploy.runtime import Runtime
-from bridle.deploy.serving import Observation, PolicyServer, TimedChunk
+from bridle.deploy.senses import Observation
+from bridle.deploy.serving import PolicyServer, TimedChunk
 from bridle.deploy.steering import Steering, SteeringConfig
 from bridle.ros_nodes import qos
 from bridle.ros_nodes.messages import (
@@ -52,7 +53,6 @@ LEVELS = {
     Level.HOLD: DiagnosticStatus.ERROR,
 }
 """How familiar a chunk is -> as a status."""
-HELP = "asks for help"
 
 
 @dataclass(frozen=True)
@@ -379,7 +379,7 @@ class PolicyNode(LifecycleNode):
         self._familiarity = message
         if assessment.level is not Level.NOMINAL:
             self.get_logger().warning(
-                f"{HELP}, {assessment.level}: {assessment.why}", throttle_duration_sec=1.0
+                f"asks for help, {assessment.level}: {assessment.why}", throttle_duration_sec=1.0
             )
 
     def _report(self, problem: str) -> None:

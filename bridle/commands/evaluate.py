@@ -40,7 +40,7 @@ from bridle.training.evaluation import (
 )
 from bridle.training.observations import CLOUD
 from bridle.training.observer import Observer
-from bridle.training.offline import JudgedPolicy, load_critics
+from bridle.training.offline import JudgedPolicy, critics_for
 from bridle.training.offline.judging import N_CANDIDATES, Choose
 from bridle.training.outcomes import EVALUATION, Evaluation
 from bridle.training.runs import load_policy
@@ -64,11 +64,14 @@ class Options:
     """Steps in which a run generates its chunks; by default as many as it was made for."""
     candidates: int | None = None
     """Chunks that are generated each time, to execute one of them: with critics, from bridle
-    finetune, by default 16, of which a run executes the safest or most valuable, a bundle the first
-    that is safe; of a run with a history, by default 1, the one whose past is most like what was
-    done."""
-    choose: Choose = "safest"
-    """What critics of a run choose: the safest chunk, or the best of those that are safe."""
+    finetune, the first that is safe, by default of 16; of a run with a history, the one whose past
+    is most like what was done, by default of 1."""
+    choose: Choose = "first"
+    """What critics of a run choose: the first chunk that is safe, as on a robot, the best of those,
+    or the safest whatever it is worth."""
+    critics: Path | None = None
+    """Run of bridle finetune whose critics judge the run's chunks; its encoder must be the same. By
+    default its own, if it has any."""
     threads: int | None = None
     """Threads that run physics; by default one per core."""
     video: Path | None = None
@@ -153,7 +156,7 @@ def _run_policy(run: Path, options: Options) -> ChunkPolicy:
     """A run as evaluation sees it, with the choice among candidates that it knows."""
     trained, config = load_policy(run)
     task, rest = config.data.task, (options.sampling_steps, config.data.environment)
-    critics = load_critics(run)
+    critics = critics_for(trained, run, options.critics)
     n = options.candidates
     if n is None:
         n = 1 if critics is None else N_CANDIDATES
@@ -169,9 +172,12 @@ def _bundle_policy(path: Path, options: Options) -> ChunkPolicy:
     bundle = load_bundle(path)
     verify_confined(bundle)
     judges, n = FEASIBILITY in bundle.contents, options.candidates
-    if options.sampling_steps is not None or (n not in (None, 1) and not judges):
+    if (options.sampling_steps, options.critics) != (None, None) or (
+        n not in (None, 1) and not judges
+    ):
         raise ValueError(
-            "--sampling-steps goes with --run, and --candidates too where a bundle has no critic"
+            "--sampling-steps and --critics go with --run, and --candidates too where a bundle has "
+            "no critic"
         )
     if not judges or n == 1:
         return BundlePolicy(bundle)

@@ -11,7 +11,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
 from numpy.typing import NDArray
 
 from bridle.cli import write_json
@@ -26,7 +25,7 @@ from bridle.training.demonstrations.storage import opened_sound
 from bridle.training.exceptions import TrainingError
 from bridle.training.observations import stored_observations
 from bridle.training.observer import Observer
-from bridle.training.offline import load_critics
+from bridle.training.offline import critics_for
 from bridle.training.outcomes import EVALUATION
 
 REAL = 64
@@ -125,30 +124,16 @@ def source_of(run: Path, config: runs.RunConfig, policy: Policy) -> Source:
 
 
 def critic_of(run: Path, policy: Policy, critics: Path | None) -> Judge | None:
-    """The critic of feasibility that goes with a policy; None if its run has none.
-
-    Args:
-        run: of the policy.
-        policy: as loaded.
-        critics: another run to take it from.
+    """The critic of feasibility that goes with a policy, see `critics_for`; None if there is none.
 
     Raises:
-        TrainingError: that run has none, or its encoder or its actions are others.
+        TrainingError: another run is to give one and has none, or none that fits.
     """
-    found = load_critics(run if critics is None else critics)
+    found = critics_for(policy, run, critics)
     judge = None if found is None else found.feasibility
-    if critics is None:
-        return judge
-    if judge is None:
+    if critics is not None and judge is None:
         raise TrainingError(
             f"{critics} has no critic of feasibility; bridle finetune fisor makes one"
-        )
-    ours, theirs = (p.state_dict() for p in (policy, runs.load_policy(critics)[0]))
-    seen = [key for key in ours if key.startswith(("encoder.", "action_normalizer."))]
-    if not all(key in theirs and torch.equal(ours[key], theirs[key]) for key in seen):
-        raise TrainingError(
-            f"{critics} sees with another encoder than {run}, or has actions in other units; its "
-            "critic means nothing there"
         )
     return judge
 

@@ -29,32 +29,17 @@ from bridle.deploy.guard.model import TOOL, RobotModel
 from bridle.deploy.guard.motion import Motion, Motions, Posture
 from bridle.deploy.guard.pairs import Pairs
 from bridle.deploy.guard.program import Constraints, nearest
+from bridle.deploy.guard.pursuit import Bound, Pursuit
 from bridle.deploy.guard.reference import Reference
 from bridle.deploy.guard.surroundings import Body, Surroundings
 from bridle.deploy.robot import RobotDescription, RobotError
 
 Vector = NDArray[np.float64]
 
-LOOKAHEAD = 0.025
-"""The command is brought to where the reference will be after this time [s]."""
-MEETINGS = 1.25 ** np.arange(14)
-"""Multiples of it at which a reference that has to be caught up with is tried to be met."""
 CREST = 5e-4
 """Distances are kept by this much more than they have to be: between two postures that are looked
 at, and behind a robot that follows its commands, they may be a little less [m]."""
-BEYOND = 1e-3
-"""A reference further beyond a position limit than this is asked back by it [rad]."""
 _BARE = f'<mujoco><worldbody><site name="{TOOL}"/></worldbody></mujoco>'
-
-
-class Bound(NamedTuple):
-    """A limit that changed the motion."""
-
-    rule: str
-    what: str
-    value: float
-    bound: float
-    unit: str
 
 
 class Step(NamedTuple):
@@ -97,8 +82,10 @@ class Follower:
         if robot.model is None and any((*body, robot.separation, robot.singularity)):
             raise RobotError(f"{robot.name} has limits of its body, and no model of it")
         self.model = RobotModel(robot.model or _BARE, len(robot.joints))
-        self._lookahead = max(LOOKAHEAD, self.dt)
-        self._meetings: list[float] = (self._lookahead * MEETINGS).tolist()
+        # The arm's joints wait for one another; a gripper must not keep them waiting.
+        n, arm = len(robot.joints), self.model.arm.stop or len(robot.joints)
+        groups = [slice(0, arm), *(slice(i, i + 1) for i in range(arm, n))]
+        self._pursuits = [Pursuit(group, limits, self.names, self.dt) for group in groups]
         self._motions = Motions(limits)
         self._body, self._shaping = _limits(robot, self.model)
         self._checker = Checker(limits, robot.joint_names, self.dt)
@@ -145,18 +132,17 @@ class Follower:
         """
         situation = self._situation(before, obstacles)
         acceleration = self._acceleration(situation)
-        target, motion = self._meeting(before, reference, now, speed, acceleration)
-        mean = self._mean_velocity(before, target, motion)
-        situation = replace(situation, wanted=mean)
+        ways = [each(before, reference, now, speed, acceleration) for each in self._pursuits]
+        situation = replace(situation, wanted=np.concatenate([way.mean for way in ways]))
         constraints = Constraints.of(self._shaping, situation)
-        reason: Bound | None = None
-        if motion is not None:
-            posture = motion.at(self.dt)
+        posture = _together([way.posture for way in ways])
+        reason = next((way.bound for way in ways if way.bound is not None), None)
+        if posture is not None:
             broken = constraints.broken(posture.v)
             if broken is None:
                 found = self._judged(before, step, posture, obstacles)
                 if isinstance(found, Motion):
-                    return Step(posture, found, 0.0, self._hurry(before, reference, now, motion))
+                    return Step(posture, found, 0.0, reason)
                 if found.rule == "check":
                     return found
                 reason = Bound(*found[:5])
@@ -177,23 +163,6 @@ class Follower:
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _meeting(
-        self, before: Posture, reference: Reference, now: float, speed: float, acceleration: Vector
-    ) -> tuple[Posture, Motion | None]:
-        """Where the reference can be met first, and the motion to there.
-
-        Not the fastest motion to where it is now: that one comes late, again and again.
-        """
-        target, motion = before, None
-        for time in self._meetings:
-            target = Posture(*reference.at(now + time))
-            motion = self._motions.towards(before, target, time, speed, acceleration)
-            if motion is None or motion.duration <= time * (1 + 1e-6):
-                break
-            if now + time >= reference.ends:
-                break
-        return target, motion
-
     def _situation(self, before: Posture, obstacles: Sequence[Obstacle]) -> Situation:
         self.model.place(before.q)
         return Situation(
@@ -211,11 +180,6 @@ class Follower:
         found = [limit.acceleration(situation) for limit in self._shaping]
         least: Vector = np.minimum.reduce([each for each in found if each is not None])
         return least
-
-    def _mean_velocity(self, before: Posture, target: Posture, motion: Motion | None) -> Vector:
-        duration = 0.0 if motion is None else motion.duration
-        mean: Vector = (target.q - before.q) / max(duration, self._lookahead)
-        return mean / max(1.0, float((np.abs(mean) / self.limits.velocity).max()))
 
     def _bent(
         self,
@@ -252,33 +216,13 @@ class Follower:
             found = violation
         return found
 
-    def _hurry(
-        self, before: Posture, reference: Reference, now: float, motion: Motion
-    ) -> Bound | None:
-        """Which limit keeps the motion from meeting the reference in time."""
-        limits, time = self.limits, self._lookahead
-        target, _, _ = reference.at(now + time)
-        for sign, edge in ((1.0, limits.position_max), (-1.0, limits.position_min)):
-            beyond = sign * (target - edge)
-            if (beyond > BEYOND).any():
-                i = int(beyond.argmax())
-                return Bound("position", self.names[i], float(target[i]), float(edge[i]), "rad")
-        if motion.duration <= time * (1 + 1e-6):
-            return None
-        velocity = (target - before.q) / time
-        acceleration = 2 * (velocity - before.v) / time
-        jerk = 3 * (acceleration - before.a) / time
-        kinds = (
-            ("velocity", velocity, limits.velocity, "rad/s"),
-            ("acceleration", acceleration, limits.acceleration, "rad/s^2"),
-            ("jerk", jerk, limits.jerk, "rad/s^3"),
-        )
-        for rule, values, bounds, unit in kinds:
-            shares = np.abs(values) / bounds
-            i = int(shares.argmax())
-            if shares[i] > 1 or rule == "jerk":
-                return Bound(rule, self.names[i], float(values[i]), float(bounds[i]), unit)
+
+def _together(parts: Sequence[Posture | None]) -> Posture | None:
+    """All joints, where there is something of each."""
+    found = [part for part in parts if part is not None]
+    if len(found) < len(parts):
         return None
+    return Posture(*(np.concatenate(each) for each in zip(*found, strict=True)))
 
 
 def _limits(robot: RobotDescription, model: RobotModel) -> tuple[Body, tuple[Limit, ...]]:

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from bridle.deploy.chunks import FUTURE, ActionChunk, ChunkRefused
 from bridle.deploy.guard.check import Violation
-from bridle.deploy.guard.following import Bound, Follower
+from bridle.deploy.guard.following import Follower
 from bridle.deploy.guard.limits import Obstacle
 from bridle.deploy.guard.motion import Posture
+from bridle.deploy.guard.pursuit import Bound
 from bridle.deploy.guard.reference import Reference
 from bridle.deploy.guard.state import Advice, Command, GuardError, GuardState, Intervention, Mode
 from bridle.deploy.robot import RobotDescription, frozen

@@ -73,15 +73,6 @@ class Motion:
         return q.min(axis=0) - turns, q.max(axis=0) + turns
 
 
-def _along(direction: Vector, vectors: tuple[Vector, ...]) -> bool:
-    """Whether all of them have one direction, of length 1."""
-    return all(
-        float(np.abs(each - (each @ direction) * direction).max())
-        <= _TINY * (1 + np.abs(each).max())
-        for each in vectors
-    )
-
-
 class Motions:
     """Plans motions for the limits of a robot. No memory: the same arguments, the same motion."""
 
@@ -140,29 +131,7 @@ class Motions:
         given.target_position, given.target_velocity, given.target_acceleration = q, v, a
         given.minimum_duration = at_least
         given.max_velocity, given.max_acceleration = most, sharpest
-        given.max_jerk = limits.jerk
-        motion = self._calculated(given)
-        if motion is None or motion.duration <= at_least * (1 + 1e-9):
-            return motion
-        way = q - start.q
-        length = float(np.linalg.norm(way))
-        if length < EDGE or not _along(way / length, (start.v, start.a, v, a)):
-            return motion
-        # All on one line, and too far for the time there is: what every joint may do is brought to
-        # the same share of its way, so that the line is kept.
-        share = np.maximum(np.abs(way) / length, _TINY)
-        given.max_acceleration = float((sharpest / share).min()) * share
-        given.max_jerk = float((limits.jerk / share).min()) * share
-        best: Motion | None = None
-        for fraction in (1.0, _SHARE):
-            # With a joint that just reaches its largest velocity Ruckig may miss the best way.
-            given.max_velocity = fraction * float((most / share).min()) * share
-            straight = self._calculated(given)
-            if straight is not None and (best is None or straight.duration < best.duration):
-                best = straight
-            if best is not None and best.duration < 1.02 * motion.duration:
-                break
-        return best or motion
+        return self._calculated(given)
 
     def _stops_inside(self, posture: Posture) -> bool:
         stop = self.stop(posture, together=False)

@@ -60,8 +60,8 @@ class Constraints:
     """(n,) [rad/s]."""
     hard: Rows
     soft: Rows
-    rules: tuple[str, ...]
-    """Limit of each row, the hard ones first."""
+    rules: tuple[str, ...] = ()
+    """Name of the limit behind each row, the hard ones first."""
 
     @classmethod
     def of(cls, limits: Sequence[Limit], s: Situation) -> "Constraints":

@@ -247,13 +247,13 @@ def test_what_is_familiar_is_executed_as_if_nobody_watched(bundle, tmp_path):
     assert np.array_equal(watched.commands, alone.commands)
 
 
-def test_a_cautious_robot_gets_half_as_far(bundle, tmp_path):
+def test_a_cautious_robot_takes_twice_as_long(bundle, tmp_path):
     wary = calibrated_copy(bundle, tmp_path / "wary", "support")
-    length = [
-        np.abs(np.diff(np.array(rehearse(wary, heeded=heeded)[1].commands)[:, ARM], axis=0)).sum()
+    lasting = [
+        np.median([chunk.times[-1] for chunk in rehearse(wary, heeded=heeded)[0].chunks])
         for heeded in (True, False)
     ]
-    assert 0.3 < length[0] / length[1] < 0.75
+    assert 1.6 < lasting[0] / lasting[1] < 2.4
 
 
 def test_only_what_is_calibrated_for_the_strategy_can_be_heeded(bundle, tmp_path):

@@ -73,7 +73,7 @@ def test_the_optimum_is_that_of_another_solver(soft, count):
 def test_what_is_allowed_is_left_as_it_is():
     wanted = np.linspace(-0.5, 0.5, 7)
     constraints = Constraints(np.full(7, -1.0), np.full(7, 1.0), NOTHING, NOTHING)
-    assert constraints.allows(wanted)
+    assert constraints.broken(wanted) is None
     found = nearest(wanted, constraints)
     assert np.allclose(found.velocity, wanted, atol=1e-12)
     assert found.active == ()
@@ -88,6 +88,19 @@ def test_rows_that_hold_back_are_named():
     found = nearest(np.array([1.0, 0, 0, 3.0, 0, 0, 0]), constraints)
     assert found.active == ("joint 3", "row 0")
     assert found.velocity[:4] == pytest.approx([0.2, 0, 0, 1.0])
+
+
+def test_the_row_that_is_broken_most_is_named_with_its_limit():
+    matrix = np.zeros((2, 7))
+    matrix[0, 0], matrix[1, 1] = 1.0, 1.0
+    hard, soft = rows(matrix, np.array([0.2, 0.5])), rows(matrix[:1], np.array([0.1]))
+    rules = ("workspace", "collision", "singularity")
+    constraints = Constraints(np.full(7, -9.0), np.full(7, 9.0), hard, soft, rules)
+    assert constraints.broken(np.array([0.1, 0.5, 9.0, 0, 0, 0, 0])) is None
+    broken = constraints.broken(np.array([0.15, 0.7, 0, 0, 0, 0, 0]))
+    assert (broken.rule, broken.what, broken.unit) == ("collision", "row 1", "m/s")
+    assert (broken.value, broken.bound) == pytest.approx((0.7, 0.5))
+    assert constraints.broken(np.array([0.15, 0, 0, 0, 0, 0, 0])).rule == "singularity"
 
 
 def test_a_soft_row_gives_way_to_a_hard_one_and_says_so():

@@ -9,7 +9,8 @@ from bridle.deploy.execution import ExecutionConfig
 from bridle.deploy.export import export_policy
 from bridle.deploy.kinematics import Kinematics
 from bridle.deploy.runtime import Runtime
-from bridle.deploy.serving import Observation, PolicyServer, TimedChunk
+from bridle.deploy.senses import Observation
+from bridle.deploy.serving import PolicyServer, TimedChunk
 from bridle.deploy.steering import SteeringConfig
 from bridle.policies import (
     FlowConfig,

@@ -6,6 +6,14 @@ costs give the weights. docs/offline.md explains it.
 
 from bridle.training.offline.config import FISORConfig, IQLConfig
 from bridle.training.offline.finetuning import Finetuned, finetune
-from bridle.training.offline.judging import JudgedPolicy, load_critics
+from bridle.training.offline.judging import JudgedPolicy, critics_for, load_critics
 
-__all__ = ["FISORConfig", "Finetuned", "IQLConfig", "JudgedPolicy", "finetune", "load_critics"]
+__all__ = [
+    "FISORConfig",
+    "Finetuned",
+    "IQLConfig",
+    "JudgedPolicy",
+    "critics_for",
+    "finetune",
+    "load_critics",
+]

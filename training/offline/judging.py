@@ -19,7 +19,7 @@ from bridle.training.evaluation import TorchPolicy
 from bridle.training.exceptions import TrainingError
 from bridle.training.offline.critic_training import CRITICS
 
-Choose = Literal["safest", "best"]
+Choose = Literal["first", "safest", "best"]
 N_CANDIDATES = 16
 """Chunks to choose among, as in FISOR (arXiv 2401.10700)."""
 
@@ -45,6 +45,33 @@ def load_critics(run: Path) -> Critics | None:
     return critics.eval()
 
 
+def critics_for(policy: Policy, run: Path, other: Path | None) -> Critics | None:
+    """The critics that judge a policy: its run's, if it has any, or those of another run.
+
+    Args:
+        policy: as loaded from `run`.
+        run: of the policy.
+        other: a run to take the critics from instead; its encoder must be the same.
+
+    Raises:
+        TrainingError: they are damaged; or the other run has none, another encoder, or actions in
+            other units.
+    """
+    if other is None:
+        return load_critics(run)
+    critics = load_critics(other)
+    if critics is None:
+        raise TrainingError(f"{other} has no critics; bridle finetune makes some")
+    ours, theirs = (p.state_dict() for p in (policy, runs.load_policy(other)[0]))
+    seen = [key for key in ours if key.startswith(("encoder.", "action_normalizer."))]
+    if not all(key in theirs and torch.equal(ours[key], theirs[key]) for key in seen):
+        raise TrainingError(
+            f"{other} sees with another encoder than {run}, or has actions in other units; its "
+            "critics mean nothing there"
+        )
+    return critics
+
+
 class JudgedPolicy(TorchPolicy):
     """A `Policy` that executes the one of several chunks that its critics like best."""
 
@@ -56,7 +83,7 @@ class JudgedPolicy(TorchPolicy):
         n_candidates: int = N_CANDIDATES,
         n_steps: int | None = None,
         environment: Mapping[str, Any] | None = None,
-        choose: Choose = "safest",
+        choose: Choose = "first",
     ) -> None:
         """See `TorchPolicy`.
 
@@ -67,8 +94,9 @@ class JudgedPolicy(TorchPolicy):
             n_candidates: chunks to choose among.
             n_steps: steps to generate in.
             environment: what one is asked for to be seen as in the data.
-            choose: `safest` takes the least Q_h, whatever it is worth; `best` the greatest Q of
-                those with Q_h <= 0. Critics of the reward alone always take the greatest Q.
+            choose: `first` takes the first with Q_h <= 0, as on a robot, `best` the one of them
+                with the greatest Q, both the least Q_h where there is none; `safest` the least Q_h
+                in any case. Critics of the reward alone always take the greatest Q.
 
         Raises:
             TrainingError: nothing to choose among, or no such way to choose.
@@ -77,7 +105,8 @@ class JudgedPolicy(TorchPolicy):
         if n_candidates < 2:
             raise TrainingError(f"candidates must be at least 2, got {n_candidates}")
         if choose not in get_args(Choose):
-            raise TrainingError(f"choose must be safest or best, got {choose!r}")
+            allowed = " or ".join(get_args(Choose))
+            raise TrainingError(f"choose must be {allowed}, got {choose!r}")
         self.critics, self.n_candidates, self.choose = critics, n_candidates, choose
 
     @torch.no_grad()
@@ -104,4 +133,7 @@ class JudgedPolicy(TorchPolicy):
         q_h = feasibility.action_value(cond, action)
         if self.choose == "safest":
             return q_h
+        if self.choose == "first":
+            # The first one of equals is taken, and -1 is less than any that is not safe.
+            return torch.where(q_h <= 0, -1.0, q_h)
         return best_feasible(q_h, self.critics.reward.action_value(cond, action))

@@ -1,8 +1,8 @@
 """Make a policy safer out of demonstrations of which some touched what they must not.
 
 Critics learn from the set's `cost` from where a safe way is known, and from its `reward` which is
-the best; the policy then imitates by what they say. `bridle evaluate` generates several chunks and
-executes the safest. FISOR, arXiv 2401.10700.
+the best; the policy then imitates by what they say. `bridle evaluate`, and the robot of an exported
+bundle, generate several chunks and execute the first that is safe. FISOR, arXiv 2401.10700.
 """
 
 from collections.abc import Sequence

@@ -69,15 +69,17 @@ def test_iql_takes_the_way_that_is_worth_more(run, data, tmp_path):
     assert costly(tmp_path / "iql") > 0.9
 
 
-def test_the_safest_of_several_chunks_is_taken(run, fisor):
+def test_a_safe_one_of_several_chunks_is_taken(run, fisor):
     policy, config = runs.load_policy(run)
     seen = {key: observation(20)[key] for key in policy.config.encoder.inputs}
     noise = np.random.default_rng(0).standard_normal((20, 16, 8, 7)).astype(np.float32)
-    judged = JudgedPolicy(policy, load_critics(fisor), config.data.task)
+    critics = load_critics(fisor)
     arrays = {key: value.numpy() for key, value in seen.items()}
-    chosen = judged.best_of(arrays, noise, np.empty((20, 0, 7), np.float32))
-    # The policy alone takes both ways.
-    assert (chosen[:, :4, 0].mean(axis=1) < 0).all()
+    for choose in ("first", "safest", "best"):
+        judged = JudgedPolicy(policy, critics, config.data.task, choose=choose)
+        chosen = judged.best_of(arrays, noise, np.empty((20, 0, 7), np.float32))
+        # The policy alone takes both ways.
+        assert (chosen[:, :4, 0].mean(axis=1) < 0).all()
 
 
 def test_the_run_says_how_it_came_about_and_can_be_exported_as_any(fisor, run):
@@ -200,7 +202,7 @@ def test_the_command_says_what_came_of_it(run, data, tmp_path, capsys):
     assert written["training"]["steps"] == 20
 
 
-def test_an_evaluation_takes_the_safest_of_sixteen(fisor, monkeypatch, tmp_path):
+def test_an_evaluation_takes_the_first_safe_one_of_sixteen(fisor, monkeypatch, tmp_path):
     from bridle.commands import evaluate
 
     asked = []
@@ -208,7 +210,7 @@ def test_an_evaluation_takes_the_safest_of_sixteen(fisor, monkeypatch, tmp_path)
     for flags in ([], ["--candidates", "4", "--choose", "best"], ["--candidates", "1"]):
         main(["evaluate", "--run", str(fisor), *flags])
     first, second, third = asked
-    assert (first.n_candidates, first.choose) == (16, "safest")
+    assert (first.n_candidates, first.choose) == (16, "first")
     assert (second.n_candidates, second.choose) == (4, "best")
     assert not isinstance(third, JudgedPolicy)
 
@@ -256,7 +258,7 @@ def test_a_critic_of_another_encoder_is_not_taken_along(fisor, run, data, tmp_pa
         assert main(["export", *arguments]) != 0
         return " ".join(capsys.readouterr().err.split())
 
-    assert "has no critic of feasibility" in refused(fisor, run)
+    assert "has no critics" in refused(fisor, run)
     policy = weights(run)
     moved = {n: v + 1 if n.startswith("encoder") else v for n, v in policy.items()}
     other = shutil.copytree(run, tmp_path / "other")

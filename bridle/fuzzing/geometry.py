@@ -1,0 +1,169 @@
+"""The robot's body as the fuzz measures it: plain MuJoCo on the robot file's model."""
+
+from collections.abc import Sequence
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from bridle.deploy.guard.model import RobotModel
+from bridle.deploy.robot import RobotDescription
+
+Vector = NDArray[np.float64]
+
+CLOSE = 1e-3
+"""Distances are known exactly where they are nearer than this to the margin [m]."""
+_FAR = 10.0
+
+
+class Geometry:
+    """Where the tool and the geoms are, for many postures at once.
+
+    Which geoms may not come together is read as the guard reads it (`RobotModel.pairs`); where
+    they are, how near, and how fast that changes is found anew.
+    """
+
+    def __init__(self, robot: RobotDescription) -> None:
+        """Compile the model of a robot that has one."""
+        assert robot.model is not None
+        self.robot = robot
+        self.model = mujoco.MjModel.from_xml_string(robot.model)
+        self.data = mujoco.MjData(self.model)
+        self._tool = int(self.model.site("tcp").id)
+        self.pairs = RobotModel(robot.model, len(robot.joints)).pairs()
+        self.n_arm = int(self.model.njnt)
+        self.margin = 0.0 if robot.collision is None else robot.collision.margin
+        walls = [(h.normal, h.offset, h.name) for h in robot.half_spaces]
+        if robot.workspace is not None:
+            for i, axis in enumerate("xyz"):
+                low, high = getattr(robot.workspace, axis)
+                unit = np.eye(3)[i]
+                walls += [(-unit, -low, f"{axis} >= {low:g}"), (unit, high, f"{axis} <= {high:g}")]
+        self.normals = np.array([wall[0] for wall in walls]).reshape(-1, 3)
+        self.offsets = np.array([wall[1] for wall in walls])
+        self.walls = tuple(wall[2] for wall in walls)
+        kinds = self.model.geom_type
+        ends = np.array(self.pairs, int).reshape(-1, 2)
+        fixed = (self.model.body_weldid[self.model.geom_bodyid] == 0)[ends]
+        self.to_surroundings: NDArray[np.bool_] = fixed.any(axis=1)
+        """Which pairs are of something that does not move (P,)."""
+        ends[fixed[:, 0]] = ends[fixed[:, 0]][:, ::-1]
+        self._a, self._b = ends.T
+        self._boxes = np.flatnonzero(kinds[self._b] == mujoco.mjtGeom.mjGEOM_BOX)
+        self._planes = np.flatnonzero(kinds[self._b] == mujoco.mjtGeom.mjGEOM_PLANE)
+
+    # -- one posture -------------------------------------------------------------------------------
+
+    def place(self, q: Vector) -> None:
+        """Take a posture (n,) [rad]."""
+        self.data.qpos[:] = q[: self.n_arm]
+        mujoco.mj_kinematics(self.model, self.data)
+
+    @property
+    def tool(self) -> Vector:
+        """Position of the tool in the posture (3,) [m]."""
+        position: Vector = self.data.site_xpos[self._tool].copy()
+        return position
+
+    def wall_slacks(self) -> Vector:
+        """How far inside each wall the tool is, in the posture [m]."""
+        slacks: Vector = self.offsets - self.normals @ self.data.site_xpos[self._tool]
+        return slacks
+
+    def distance(self, pair: int, furthest: float = _FAR) -> float:
+        """Of a pair in the posture, `furthest` where it is more [m]."""
+        a, b = self.pairs[pair]
+        return float(mujoco.mj_geomDistance(self.model, self.data, a, b, furthest, None))
+
+    def nearest(self, furthest: float) -> tuple[float, int]:
+        """The smallest distance of any pair in the posture [m], and of which; -1 beyond."""
+        lower = self._apart(self.data.geom_xpos[None], self.data.geom_xmat[None])[0]
+        best, which = furthest, -1
+        for i in np.argsort(lower):
+            if lower[i] >= best:
+                break
+            d = self.distance(int(i), best)
+            if d < best:
+                best, which = d, int(i)
+        return best, which
+
+    def jacobian(self, q: Vector) -> Vector:
+        """Of the tool's position by the arm's joints (3, n_arm) [m/rad]."""
+        self.place(q)
+        mujoco.mj_comPos(self.model, self.data)
+        found = np.zeros((3, self.n_arm))
+        mujoco.mj_jacSite(self.model, self.data, found, None, self._tool)
+        return found
+
+    def name(self, pair: int) -> str:
+        """Of a pair."""
+        parts = []
+        for geom in self.pairs[pair]:
+            own = self.model.geom(geom).name
+            parts.append(own or self.model.body(self.model.geom_bodyid[geom]).name)
+        return f"{parts[0]} and {parts[1]}"
+
+    # -- many postures -----------------------------------------------------------------------------
+
+    def tools(self, postures: Sequence[Vector] | Vector) -> Vector:
+        """Positions of the tool (T, 3) [m]."""
+        found = np.empty((len(postures), 3))
+        for k, q in enumerate(postures):
+            self.place(q)
+            found[k] = self.data.site_xpos[self._tool]
+        return found
+
+    def distances(self, postures: Vector) -> tuple[Vector, NDArray[np.int_]]:
+        """The smallest distance of any pair in each posture of a motion, and of which pair.
+
+        Exact where it is below margin + `CLOSE`, and otherwise no more than said. Between two
+        postures no point of a geom moves further than its centre and the turn of its ball do: as
+        long as that cannot bring a pair near, it is not measured again.
+
+        Args:
+            postures: (T, n) [rad], of one motion.
+
+        Returns:
+            (T,) [m] and (T,).
+        """
+        T, G = len(postures), self.model.ngeom
+        places, turns = np.empty((T, G, 3)), np.empty((T, G, 9))
+        for k, q in enumerate(postures):
+            self.place(q)
+            places[k], turns[k] = self.data.geom_xpos, self.data.geom_xmat
+        step = np.linalg.norm(np.diff(places, axis=0), axis=2)
+        step += np.linalg.norm(np.diff(turns, axis=0), axis=2) * self.model.geom_rbound
+        way = np.concatenate([np.zeros((1, G)), np.cumsum(step, axis=0)])
+        moved = way[:, self._a] + way[:, self._b]
+        level = self.margin + CLOSE
+        least, which = np.full(T, _FAR), np.full(T, -1)
+        lower = self._apart(places, turns)
+        due = np.where(lower < level, np.arange(T)[:, None], T).min(axis=0, initial=T)
+        while due.size and (k := int(due.min())) < T:
+            self.place(postures[k])
+            for i in np.flatnonzero(due == k).tolist():
+                d = self.distance(i, 1.0)
+                if d < least[k]:
+                    least[k], which[k] = d, i
+                may = (lower[k + 1 :, i] < level) & (moved[k + 1 :, i] - moved[k, i] > d - level)
+                due[i] = k + 1 + int(may.argmax()) if may.any() else T
+        return least, which
+
+    def _apart(self, places: Vector, turns: Vector) -> Vector:
+        """Lower bounds of the distances of all pairs (T, P) [m].
+
+        Of balls around both geoms, or of one around the first and the second as it is, where that
+        is a box or a plane.
+        """
+        model, a, b = self.model, self._a, self._b
+        apart = places[:, a] - places[:, b]
+        found: Vector = np.linalg.norm(apart, axis=2) - model.geom_rbound[a] - model.geom_rbound[b]
+        for some, kind in ((self._boxes, "box"), (self._planes, "plane")):
+            axes = turns[:, b[some]].reshape(len(turns), -1, 3, 3)
+            local = np.einsum("tpij,tpi->tpj", axes, apart[:, some])
+            if kind == "box":
+                beyond = np.maximum(np.abs(local) - model.geom_size[b[some]], 0.0)
+                found[:, some] = np.linalg.norm(beyond, axis=2) - model.geom_rbound[a[some]]
+            else:
+                found[:, some] = local[:, :, 2] - model.geom_rbound[a[some]]
+        return found

@@ -1,0 +1,237 @@
+"""One case: the guard in closed loop with the simulated robot."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridle.deploy.chunks import ActionChunk, ChunkRefused, StampClock, parse_chunk
+from bridle.deploy.guard import Command, Guard, GuardError, GuardState, Mode
+from bridle.deploy.robot import RobotDescription
+from bridle.fuzzing import clean
+from bridle.fuzzing.clean import CleanWay
+from bridle.fuzzing.connection import Connection
+from bridle.fuzzing.geometry import Geometry
+from bridle.fuzzing.places import Places
+from bridle.fuzzing.rig import Rig
+from bridle.fuzzing.setting import Setting, draw
+from bridle.fuzzing.sources import Source, Sources
+
+Vector = NDArray[np.float64]
+
+AFTER = 0.5
+"""Time that a robot has beyond the way of a policy that is well [s]."""
+SETTLE = 0.35
+"""In which the simulated robot, which follows with a lag of 50 ms, comes to rest after its command
+[s]."""
+
+
+class World:
+    """What all cases of one robot share."""
+
+    def __init__(
+        self, robot: RobotDescription, guard: Callable[[RobotDescription], Guard] = Guard
+    ) -> None:
+        """Take a robot with a model, and what makes its guard.
+
+        Raises:
+            RobotError: the robot has no model, or is none that can be simulated.
+        """
+        self.robot, self.guard = robot, guard(robot)
+        self.geometry, self.rig = Geometry(robot), Rig(robot)
+        self.places = Places(self.geometry)
+
+
+@dataclass(eq=False)
+class Trace:
+    """What happened in a case."""
+
+    setting: Setting
+    way: CleanWay | None
+    begin: float
+    """When the clean way begins [s]."""
+    start: Vector
+    commands: list[Vector] = field(default_factory=list)
+    """(n,) [rad], one a tick."""
+    times: list[float] = field(default_factory=list)
+    """Of the ticks [s]."""
+    at_rest: list[bool] = field(default_factory=list)
+    modes: list[Mode] = field(default_factory=list)
+    restarts: list[int] = field(default_factory=list)
+    """Ticks before which a reset put the command where the robot is."""
+    last_state: float = 0.0
+    """When the last joint state arrived [s]."""
+    last_observed: float = 0.0
+    """Observation of the newest chunk accepted [s]."""
+    chunks: list[ActionChunk] = field(default_factory=list)
+    """Those accepted."""
+    interventions: Counter[str] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
+    errors: list[str] = field(default_factory=list)
+    """Exceptions that nobody expects, and interventions `failure` and `check`."""
+
+
+def run(world: World, seed: int, case: int, say: Callable[[str], None] | None = None) -> Trace:
+    """Run a case; the simulated robot's own record is in `world.rig` until the next one.
+
+    Args:
+        world: robot, guard and simulator.
+        seed: of the campaign.
+        case: its number.
+        say: is told what happens, for people.
+    """
+    return _Run(world, np.random.default_rng((seed, case)), say).to_the_end()
+
+
+class _Run:
+    """The state of a case."""
+
+    def __init__(
+        self, world: World, random: np.random.Generator, say: Callable[[str], None] | None
+    ) -> None:
+        self.world, self.random, self.say = world, random, say
+        self.guard, self.rig = world.guard, world.rig
+        self.dt = self.guard.dt
+        setting = draw(random)
+        start = self.rig.put(world.places.draw(random, setting.place), setting.grip)
+        way = clean.find(world.geometry, start, random) if setting.clean else None
+        while setting.clean and way is None:
+            start = self.rig.put(world.places.draw(random, setting.place), setting.grip)
+            way = clean.find(world.geometry, start, random)
+        # The policy sets off once its first chunk must have come.
+        begin = 2 * setting.latency + 0.05
+        self.end = setting.seconds
+        if way is not None:
+            self.end = begin + way.seconds + AFTER
+        elif setting.cause is not None:
+            self.end = setting.cause_at + self._time_to_stop() + 0.1
+        self.setting, self.trace = setting, Trace(setting, way, begin, start)
+        sources = Sources(world.geometry, start, random)
+        self.source: Source = (
+            sources.of(setting.kind) if way is None else sources.clean(way, begin)
+        )
+        self.connection, self.stamps = Connection(setting, random), StampClock()
+        self.t = 0.0
+        self.seen = start
+        self.seen_at = 0.0
+        self.stamps.record(self.connection.stamp(0.0), 0.0)
+        self.state: GuardState = self.guard.start(start, 0.0)
+        self.next_plan = 0.0
+        if say is not None:
+            say(str(setting))
+            say(f"start {np.round(start, 3).tolist()}")
+
+    def _time_to_stop(self) -> float:
+        watchdogs = self.world.robot.watchdogs
+        return time_to_stop(self.world.robot) + SETTLE + max(watchdogs.chunk, 0.1)
+
+    def to_the_end(self) -> Trace:
+        tick = 0
+        while self.t < self.end:
+            self._receive(tick)
+            self._interfere()
+            before = self.state.q
+            self.state, command = self.guard.tick(self.state, self.seen, self.seen_at, self.t)
+            self._note(tick, command)
+            self.rig.execute(before, command.position)
+            tick += 1
+            self.t += self.dt * (1 + self._lateness())
+        return self.trace
+
+    def _lateness(self) -> float:
+        setting, random = self.setting, self.random
+        late = setting.jitter / self.dt * random.random() if setting.jitter else 0.0
+        if setting.late and random.random() < setting.late:
+            # The driver has commands in hand: the motion goes on as if nothing had happened, but
+            # every clock has moved.
+            late += float(random.integers(1, 5))
+        return late
+
+    def _lost(self, cause: str) -> bool:
+        return self.setting.cause == cause and self.t >= self.setting.cause_at
+
+    def _receive(self, tick: int) -> None:
+        """Joint states, and chunks planned from them."""
+        setting, connection = self.setting, self.connection
+        if tick % setting.states_every == 0 and not self._lost("joint states"):
+            self.seen, self.seen_at = self.rig.position, self.t
+            self.stamps.record(connection.stamp(self.t), self.t)
+            self.trace.last_state = self.t
+        if self.t >= self.next_plan and not self._lost("silence"):
+            connection.send(self.source(self.seen_at, self.seen), self.seen_at)
+            self.next_plan = self.t + setting.every
+        for message in connection.arrived(self.t):
+            self._accept(message.stamp_ns, message.plan.names, message.plan)
+
+    def _accept(self, stamp: int, names: tuple[str, ...], plan: object) -> None:
+        try:
+            chunk = parse_chunk(
+                names,
+                plan.times,  # type: ignore[attr-defined]
+                plan.positions,  # type: ignore[attr-defined]
+                joint_names=self.world.robot.joint_names,
+                observed_at=self.stamps.to_monotonic(stamp),
+            )
+            self.state = self.guard.accept(self.state, chunk, self.t)
+        except ChunkRefused as error:
+            self.trace.refusals[error.rule] += 1
+            self._tell(str(error))
+            return
+        except Exception as error:
+            self.trace.errors.append(f"chunk: {type(error).__name__}: {error}")
+            return
+        self.trace.chunks.append(chunk)
+        self.trace.last_observed = chunk.observed_at
+        self._tell(f"chunk of {chunk.observed_at:.3f} s accepted")
+
+    def _interfere(self) -> None:
+        """Persons, and the guardian of the policy."""
+        setting, random = self.setting, self.random
+        if self._lost("stop"):
+            self.state = self.guard.stop(self.state, "a person", self.t)
+        if self._lost("familiarity"):
+            self.state = self.guard.advise(self.state, Mode.HOLD, "unfamiliar")
+        if setting.flips and random.random() < 0.05:
+            mode = (Mode.NOMINAL, Mode.CAUTION, Mode.HOLD)[random.integers(3)]
+            speed = random.uniform(0.05, 1.0) if mode is Mode.CAUTION else 1.0
+            self.state = self.guard.advise(self.state, mode, "it flips", speed)
+            self._tell(f"advice {mode} {speed:.2f}")
+        if setting.resets and random.random() < 0.02:
+            self.state = self.guard.stop(self.state, "a person", self.t)
+            self._tell("stop")
+        if setting.resets and random.random() < 0.05:
+            try:
+                self.state = self.guard.reset(self.state, self.seen, self.t)
+            except GuardError:
+                return
+            self.trace.restarts.append(len(self.trace.commands))
+            self._tell("reset")
+
+    def _note(self, tick: int, command: Command) -> None:
+        trace = self.trace
+        trace.commands.append(command.position)
+        trace.times.append(self.t)
+        trace.at_rest.append(self.state.at_rest)
+        if trace.modes and trace.modes[-1] is not command.mode:
+            self._tell(f"{command.mode} {self.state.why}")
+        trace.modes.append(command.mode)
+        said = command.intervention
+        if said is None:
+            return
+        trace.interventions[said.rule] += 1
+        if said.rule in ("failure", "check"):
+            trace.errors.append(f"tick {tick}: {said}")
+        self._tell(str(said))
+
+    def _tell(self, what: str) -> None:
+        if self.say is not None:
+            self.say(f"{self.t:7.3f} s  {what}")
+
+
+def time_to_stop(robot: RobotDescription) -> float:
+    """From full speed and full acceleration, v/a + 2a/j, and a period before it is noticed [s]."""
+    limits = robot.limits
+    seconds = limits.velocity / limits.acceleration + 2 * limits.acceleration / limits.jerk
+    return float(seconds.max()) + 1 / robot.rates.command
