@@ -17,7 +17,7 @@ from bridle.fuzzing.geometry import Geometry
 from bridle.fuzzing.places import Places
 from bridle.fuzzing.rig import Rig
 from bridle.fuzzing.setting import Setting, draw
-from bridle.fuzzing.sources import Source, Sources
+from bridle.fuzzing.sources import Plan, Source, Sources
 
 Vector = NDArray[np.float64]
 
@@ -163,14 +163,14 @@ class _Run:
             connection.send(self.source(self.seen_at, self.seen), self.seen_at)
             self.next_plan = self.t + setting.every
         for message in connection.arrived(self.t):
-            self._accept(message.stamp_ns, message.plan.names, message.plan)
+            self._accept(message.stamp_ns, message.plan)
 
-    def _accept(self, stamp: int, names: tuple[str, ...], plan: object) -> None:
+    def _accept(self, stamp: int, plan: Plan) -> None:
         try:
             chunk = parse_chunk(
-                names,
-                plan.times,  # type: ignore[attr-defined]
-                plan.positions,  # type: ignore[attr-defined]
+                plan.names,
+                plan.times,
+                plan.positions,
                 joint_names=self.world.robot.joint_names,
                 observed_at=self.stamps.to_monotonic(stamp),
             )

@@ -132,7 +132,10 @@ class Follower:
         """
         situation = self._situation(before, obstacles)
         acceleration = self._acceleration(situation)
-        ways = [each(before, reference, now, speed, acceleration) for each in self._pursuits]
+        ahead = Posture(*reference.at(now + self._pursuits[0].lookahead))
+        ways = [
+            each(before, reference, ahead, now, speed, acceleration) for each in self._pursuits
+        ]
         situation = replace(situation, wanted=np.concatenate([way.mean for way in ways]))
         constraints = Constraints.of(self._shaping, situation)
         posture = _together([way.posture for way in ways])

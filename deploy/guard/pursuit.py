@@ -54,12 +54,19 @@ class Pursuit:
         self.joints, self.names, self.dt = joints, names[joints], dt
         self.limits = limits[joints]
         self._motions = Motions(self.limits)
-        self._lookahead = max(LOOKAHEAD, dt)
+        self.lookahead = max(LOOKAHEAD, dt)
+        """Time after which the reference is to be met [s]."""
         self._delay = dt + CATCH_UP + float((self.limits.acceleration / self.limits.jerk).max())
-        self._meetings: list[float] = (self._lookahead * MEETINGS).tolist()
+        self._meetings: list[float] = (self.lookahead * MEETINGS).tolist()
 
     def __call__(
-        self, before: Posture, reference: Reference, now: float, speed: float, acceleration: Vector
+        self,
+        before: Posture,
+        reference: Reference,
+        ahead: Posture,
+        now: float,
+        speed: float,
+        acceleration: Vector,
     ) -> Pursued:
         """One period towards the first meeting.
 
@@ -68,16 +75,17 @@ class Pursuit:
         Args:
             before: the last command of all joints.
             reference: what is asked for.
+            ahead: of all joints, where that is at `lookahead` from now.
             now: when the period begins [s].
             speed: share of the velocity limits to be used.
             acceleration: of all joints (n,), no more than the limits [rad/s^2].
         """
         before = Posture(*(each[self.joints] for each in before))
         sharpest = acceleration[self.joints]
-        first = target = self._at(reference, now + self._lookahead)
+        first = target = Posture(*(each[self.joints] for each in ahead))
         motion: Motion | None = None
         for time in self._meetings:
-            if time > self._lookahead:
+            if time > self.lookahead:
                 target = self._at(reference, now + time)
             motion = self._motions.towards(before, target, time, speed, sharpest)
             if motion is None or motion.duration <= time * _LATE or now + time >= reference.ends:
@@ -85,8 +93,7 @@ class Pursuit:
         late = motion is None or motion.duration > time * _LATE
         if late:
             motion = self._chase(before, reference, now, speed, sharpest)
-            target = self._at(reference, now + self._lookahead)
-            time = self._lookahead
+            target, time = first, self.lookahead
         mean = (target.q - before.q) / time
         mean = mean / max(1.0, float((np.abs(mean) / self.limits.velocity).max()))
         if motion is None:
@@ -115,7 +122,7 @@ class Pursuit:
 
     def _bound(self, before: Posture, target: Posture, *, late: bool) -> Bound | None:
         """Which limit keeps the joints from the target."""
-        limits, time = self.limits, self._lookahead
+        limits, time = self.limits, self.lookahead
         for sign, edge in ((1.0, limits.position_max), (-1.0, limits.position_min)):
             beyond = sign * (target.q - edge)
             if (beyond > BEYOND).any():

@@ -88,7 +88,7 @@ class PointMazeEnv(AdaptedEnv):
         hazards: tuple[Cell, ...],
         careless: float,
         *,
-        max_steps: int = 500,
+        max_steps: int = 1000,
         **options: Any,
     ) -> None:
         """Make the environment; see `make`.
