@@ -8,7 +8,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from bridle.deploy.guard.shaping import Shaper
+from bridle.deploy.execution.shaping import Shaper
 from bridle.deploy.robot import JointLimits, RobotDescription
 
 Vector = NDArray[np.float64]

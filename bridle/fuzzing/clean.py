@@ -10,7 +10,9 @@ from bridle.fuzzing.geometry import Geometry
 Vector = NDArray[np.float64]
 
 ROOM = 0.03
-"""To every limit of the body on the whole way [m]; 0.1 rad to the ends of joints."""
+"""To walls, and what stands around the robot, on the whole way [m]; 0.1 rad to the ends of joints."""
+ROOM_TO_ITSELF = 0.008
+"""To the robot itself [m]: some of its parts are never much further from each other."""
 SHARES = {"velocity": 0.7, "acceleration": 0.3, "jerk": 0.3}
 """Of the limits that the fastest joint uses at most; torques may not allow all of them."""
 TOOL_SHARE = 0.7
@@ -99,6 +101,6 @@ def _well_inside(geometry: Geometry, way: CleanWay) -> bool:
         geometry.place(q)
         if gap.min() < 0.1 or (geometry.wall_slacks() < ROOM).any():
             return False
-        if geometry.nearest(geometry.margin + ROOM)[0] < geometry.margin + ROOM:
+        if not (geometry.is_free(ROOM, itself=False) and geometry.is_free(ROOM_TO_ITSELF)):
             return False
     return True

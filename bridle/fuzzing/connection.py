@@ -47,7 +47,7 @@ class Connection:
         if random.random() < faults:
             stamp += int(1e9 * random.choice([-1, 1]) * 10 ** random.uniform(-2, 1))
         for _ in range(1 + (random.random() < faults)):
-            late = random.exponential(0.2 * self._setting.latency)
+            late = random.uniform(0, 0.2 * self._setting.latency)
             if random.random() < faults:
                 late += random.uniform(0, 0.4)
             arrives = observed + self._setting.latency + late

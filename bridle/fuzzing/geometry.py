@@ -87,6 +87,18 @@ class Geometry:
                 best, which = d, int(i)
         return best, which
 
+    def is_free(self, room: float, *, itself: bool = True) -> bool:
+        """Whether pairs are further apart than the margin and some room, in the posture [m].
+
+        Args:
+            room: [m].
+            itself: whether pairs of the robot's own parts count.
+        """
+        level = self.margin + room
+        lower = self._apart(self.data.geom_xpos[None], self.data.geom_xmat[None])[0]
+        near = lower < level if itself else (lower < level) & self.to_surroundings
+        return all(self.distance(i, level) >= level for i in np.flatnonzero(near).tolist())
+
     def jacobian(self, q: Vector) -> Vector:
         """Of the tool's position by the arm's joints (3, n_arm) [m/rad]."""
         self.place(q)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bridle.deploy.guard.shaping import Shaper
+from bridle.deploy.execution.shaping import Shaper
 from bridle.deploy.robot import frozen
 
 Vector = NDArray[np.float64]

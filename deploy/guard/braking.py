@@ -1,6 +1,5 @@
-"""How fast a joint may move towards a limit, and the stop that is ready before every command."""
+"""How fast something may move towards a limit."""
 
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -8,7 +7,6 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
 
-_MIN_TIME = 1e-9
 _Real = TypeVar("_Real", float, Vector)
 
 
@@ -42,54 +40,3 @@ def stopping_speed(distance: _Real, deceleration: _Real, delay: float) -> _Real:
     lead = deceleration * delay
     speed: _Real = (lead * lead + 2 * deceleration * distance) ** 0.5 - lead
     return speed
-
-
-@dataclass(frozen=True, eq=False)
-class Stop:
-    """A braking motion in closed form, per joint q(t) = q0 + v0 (t - t^2 / 2 tau) until t = tau.
-
-    Constant deceleration |v0| / tau. All joints share the time of the one that needs longest, so
-    that the path hardly bends, but for those that would pass their limit in that time.
-    """
-
-    start: Vector
-    """q0 (n,) [rad]."""
-    velocity: Vector
-    """v0 (n,) [rad/s]."""
-    times: Vector
-    """tau (n,) [s]."""
-
-    @classmethod
-    def plan(
-        cls, q: Vector, v: Vector, lower: Vector, upper: Vector, acceleration: Vector
-    ) -> "Stop":
-        """The stop from `q` at velocity `v`.
-
-        tau_i = min(max_j |v_j| / a_j, 2 d_i / |v_i|), d_i the distance to the limit ahead. Wherever
-        v_i^2 / 2 a_i <= d_i, which `stopping_speed` ensures, neither the limit nor a_i is exceeded.
-
-        Args:
-            q: (n,) [rad].
-            v: (n,) [rad/s].
-            lower, upper: position limits (n,) [rad].
-            acceleration: (n,) [rad/s^2].
-        """
-        speed = np.abs(v)
-        needed = speed / acceleration
-        ahead = np.maximum(np.where(v > 0, upper - q, q - lower), 0.0)
-        fitting = 2 * ahead / np.maximum(speed, _MIN_TIME)
-        # Where rounding makes the two bounds cross, acceleration wins.
-        times = np.maximum(np.minimum(needed.max(), fitting), needed)
-        return cls(q, v, np.maximum(times, _MIN_TIME))
-
-    @property
-    def end(self) -> Vector:
-        """Where the joints come to rest (n,) [rad]."""
-        end: Vector = self.start + 0.5 * self.velocity * self.times
-        return end
-
-    def position(self, t: float) -> Vector:
-        """Joint positions (n,) [rad], `t` seconds into the stop."""
-        s = np.minimum(t, self.times)
-        position: Vector = self.start + self.velocity * (s - s * s / (2 * self.times))
-        return position

@@ -234,6 +234,7 @@ def _limits(robot: RobotDescription, model: RobotModel) -> tuple[Body, tuple[Lim
     half_spaces = robot.half_spaces
     if robot.workspace is not None:
         half_spaces = (*box(robot.workspace), *half_spaces)
+    half_spaces = tuple(replace(each, offset=each.offset - CREST) for each in half_spaces)
     if half_spaces:
         shaping.append(WorkspaceLimit(half_spaces))
     if robot.tool_speed is not None:

@@ -1,5 +1,6 @@
 """The robot's body as the guard sees it: where its tool and its geoms are, and how they move."""
 
+import math
 from itertools import combinations
 from typing import NamedTuple
 
@@ -150,7 +151,7 @@ class RobotModel:
             return None
         start, end = self._from_to[:3], self._from_to[3:]
         gradient = np.zeros(self.n_joints)
-        length = float(np.linalg.norm(end - start))
+        length = math.dist(start, end)
         if length < 1e-9:
             # They touch: which way is apart cannot be told. Whoever asks must stop.
             return Distance(value, gradient)

@@ -66,9 +66,11 @@ class Motion:
         h = self.duration / _PIECES
         instants = [self.trajectory.at_time(k * h) for k in range(_PIECES + 1)]
         q = np.array([each[0] for each in instants])
+        # At rest, but for rounding, it may have turned round on the way there.
         v = np.array([each[1] for each in instants])
+        v[np.abs(v) < 1e-9] = 0.0
         faster = np.maximum(np.abs(v[:-1]), np.abs(v[1:]))
-        turns = np.where(v[:-1] * v[1:] < 0, faster * h, 0.0).max(axis=0)
+        turns = np.where(v[:-1] * v[1:] <= 0, faster * h, 0.0).max(axis=0)
         turns = np.minimum(turns, self.acceleration * h * h / 8)
         return q.min(axis=0) - turns, q.max(axis=0) + turns
 
@@ -157,7 +159,7 @@ class Motions:
         Args:
             start: where it begins.
             together: all joints take the time of the slowest, so that the path hardly bends;
-                otherwise each goes as short a way as it can.
+                otherwise each stops as soon as it can.
         """
         given = self._to_velocity
         kinds = ruckig.Synchronization

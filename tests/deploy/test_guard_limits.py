@@ -305,10 +305,10 @@ def test_separation_leaves_the_time_in_which_the_robot_stops():
     separation = SeparationLimit((0,), np.zeros(1), uncertainty=0.1)
     a, w, delay = 4.0, 1.6, 0.05
     for distance in (0.3, 0.5, 1.0, 3.0):
-        v = separation.speed(distance, w, a, delay)
+        (v,) = separation.speed(np.array([distance]), w, np.array([a]), delay)
         used = w * (delay + v / a) + v * delay + v * v / (2 * a)
         assert used == pytest.approx(distance - 0.1)
-    assert separation.speed(0.15, w, a, delay) == 0.0
+    assert separation.speed(np.array([0.15]), w, np.array([a]), delay) == 0.0
 
 
 # -- torque and posture ----------------------------------------------------------------------------

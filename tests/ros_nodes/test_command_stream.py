@@ -7,7 +7,7 @@ import pytest
 
 from bridle.deploy.chunks import ActionChunk
 from bridle.deploy.guard import Guard, Mode
-from bridle.deploy.guard.shaping import Shaper
+from bridle.deploy.execution.shaping import Shaper
 from bridle.deploy.robot import load_robot
 from bridle.ros_nodes.command_stream import CommandStream
 

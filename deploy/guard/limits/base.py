@@ -67,33 +67,31 @@ class Situation:
         reach: Vector = (levers @ speed) * (self.delay + braking / 2)
         return reach
 
-    def deceleration(self, gradient: Vector) -> float:
-        """How fast a rate of change g u can be taken back by braking along g.
+    def deceleration(self, gradients: Vector) -> Vector:
+        """How fast rates of change g u can be taken back by braking along g.
 
         A velocity u = s g / |g| is braked with the same share of every joint's acceleration:
         the rate |g| s falls by |g| min_i(a_i |g| / |g_i|).
 
         Args:
-            gradient: g (n,), in some unit per rad.
+            gradients: (m, n), each in some unit per rad.
 
         Returns:
-            In that unit per s^2.
+            (m,) in that unit per s^2.
         """
-        length = float(np.linalg.norm(gradient))
-        if length < 1e-12:
-            return 0.0
-        shares = np.abs(gradient) / length / self.limits.acceleration
-        return length / float(shares.max())
+        squares = np.einsum("mi,mi->m", gradients, gradients)
+        shares = (np.abs(gradients) / self.limits.acceleration).max(axis=1)
+        return np.divide(squares, shares, out=np.zeros_like(squares), where=squares > 1e-24)
 
-    def approach(self, gradient: Vector, distance: float) -> float:
-        """Largest rate at which a distance may shrink so that it is not used up, per s.
+    def approach(self, gradients: Vector, distances: Vector) -> Vector:
+        """Largest rates at which distances may shrink so that they are not used up (m,), per s.
 
         See `stopping_speed`. What is used up already has to grow, slowly: at the rate at which it
         would be made good in a fifth of a second.
         """
-        if distance < 0:
-            return distance / 0.2
-        return float(stopping_speed(distance, self.deceleration(gradient), self.delay))
+        left = np.maximum(distances, 0.0)
+        allowed = stopping_speed(left, self.deceleration(gradients), self.delay)
+        return np.where(distances < 0, distances / 0.2, allowed)
 
 
 class Rows(NamedTuple):

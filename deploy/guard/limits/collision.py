@@ -46,7 +46,7 @@ class CollisionLimit(Limit):
     def rows(self, s: Situation) -> Rows | None:
         """See the class."""
         gradients: list[Vector] = []
-        bounds, names = [], []
+        rooms, names = [], []
         reaches = np.minimum(self.margin + s.reach(self.pairs.levers), self.horizon)
         for i in self.pairs.near(reaches):
             found = s.model.distance_gradient(*self.pairs.pairs[i], float(reaches[i]))
@@ -54,11 +54,12 @@ class CollisionLimit(Limit):
             if found is None or np.abs(found.gradient).max() < STILL:
                 continue
             gradients.append(-found.gradient)
-            bounds.append(s.approach(found.gradient, found.value - self.margin))
+            rooms.append(found.value - self.margin)
             names.append(self.pairs.name(i))
         if not gradients:
             return None
-        return Rows(np.array(gradients), np.array(bounds), tuple(names))
+        matrix = np.array(gradients)
+        return Rows(matrix, s.approach(matrix, np.array(rooms)), tuple(names))
 
     def excess(self, model: RobotModel) -> Excess | None:
         """See `Limit`; the value is the smallest distance of any pair."""

@@ -57,28 +57,26 @@ class SeparationLimit(Limit):
         directions = apart / np.maximum(lengths, 1e-9)[:, None]
         return lengths - self.radii - obstacle.radius, directions
 
-    def speed(self, distance: float, coming: float, deceleration: float, delay: float) -> float:
-        """v(d) [m/s]; see the class."""
-        left = distance - self.uncertainty - coming * delay
-        if left <= 0:
-            return 0.0
+    def speed(
+        self, distances: Vector, coming: float, deceleration: Vector, delay: float
+    ) -> Vector:
+        """v(d) (G,) [m/s]; see the class."""
+        left = np.maximum(distances - self.uncertainty - coming * delay, 0.0)
         lead = deceleration * delay + coming
-        return float(np.sqrt(lead * lead + 2 * deceleration * left) - lead)
+        speed: Vector = np.sqrt(lead * lead + 2 * deceleration * left) - lead
+        return speed
 
     def rows(self, s: Situation) -> Rows | None:
         """See the class; one row for each obstacle and part."""
         if not s.obstacles or not self.geoms:
             return None
-        matrix, bound, names = [], [], []
-        jacobians = [s.model.point_jacobian(geom) for geom in self.geoms]
+        jacobians = np.array([s.model.point_jacobian(geom) for geom in self.geoms])
+        parts = tuple(f"{s.model.name(geom)} and what comes near" for geom in self.geoms)
+        matrix, bound = [], []
         for obstacle in s.obstacles:
             distances, directions = self.distances(s.model, obstacle)
-            for geom, jacobian, distance, direction in zip(
-                self.geoms, jacobians, distances.tolist(), directions, strict=True
-            ):
-                gradient = direction @ jacobian
-                a = s.deceleration(gradient)
-                matrix.append(-gradient)
-                bound.append(self.speed(distance, obstacle.speed, a, s.delay))
-                names.append(f"{s.model.name(geom)} and what comes near")
-        return Rows(np.array(matrix), np.array(bound), tuple(names))
+            gradients = np.einsum("gi,gin->gn", directions, jacobians)
+            matrix.append(-gradients)
+            a = s.deceleration(gradients)
+            bound.append(self.speed(distances, obstacle.speed, a, s.delay))
+        return Rows(np.concatenate(matrix), np.concatenate(bound), parts * len(s.obstacles))

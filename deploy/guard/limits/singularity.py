@@ -60,5 +60,5 @@ class SingularityLimit(Limit):
                 gradient[i] = x @ (self._jacobian(s.model) - jacobian) @ y / STEP
         finally:
             s.model.place(s.q)
-        bound = s.approach(gradient, float(values[smallest]) - self.least)
-        return Rows(-gradient[None], np.array([bound]), (self.name,))
+        bound = s.approach(gradient[None], values[smallest:] - self.least)
+        return Rows(-gradient[None], bound, (self.name,))

@@ -46,9 +46,7 @@ class WorkspaceLimit(Limit):
     def rows(self, s: Situation) -> Rows:
         """See the class."""
         matrix = self._normals @ s.model.tool_jacobian()[:3]
-        distances = self._distances(s.model)
-        bound = [s.approach(row, d) for row, d in zip(matrix, distances.tolist(), strict=True)]
-        return Rows(matrix, np.array(bound), self._names)
+        return Rows(matrix, s.approach(matrix, self._distances(s.model)), self._names)
 
     def excess(self, model: RobotModel) -> Excess | None:
         """See `Limit`; the value is how far inside the tool is."""

@@ -1,0 +1,214 @@
+"""The second opinion on the body: against distances measured as densely as one likes."""
+
+import numpy as np
+import pytest
+
+from bridle.deploy.guard import Guard
+from bridle.deploy.guard.limits import Obstacle, SeparationLimit
+from bridle.deploy.guard.motion import Motions, Posture
+from bridle.deploy.guard.pairs import Pairs, tool_levers
+from bridle.deploy.guard.surroundings import SPACING, Body, Surroundings
+from bridle.deploy.robot import HalfSpace, load_robot
+
+from .bodies import HOME, arm, limits
+from .guarding import Loop
+
+DT = 0.005
+
+
+def postures(count, seed=0, speed=1.0):
+    random = np.random.default_rng(seed)
+    for _ in range(count):
+        q = HOME + np.append(random.uniform(-1.2, 1.2, 6), 0.0)
+        v = np.append(random.uniform(-speed, speed, 6), 0.0)
+        yield Posture(q, v, np.zeros(7))
+
+
+def test_no_distance_changes_faster_than_its_levers_say():
+    model = arm()
+    pairs = Pairs(model, model.pairs())
+    random = np.random.default_rng(0)
+    for posture in postures(30):
+        other = posture.q + np.append(random.normal(0, 0.05, 6), 0.0)
+        moves = np.abs(other - posture.q)
+        model.place(posture.q)
+        before = np.array([pairs.distance(i, 5.0) for i in range(len(pairs))])
+        tool, lower = model.tool, pairs.lower()
+        assert (lower <= before + 1e-9).all(), "a lower bound"
+        model.place(other)
+        after = np.array([pairs.distance(i, 5.0) for i in range(len(pairs))])
+        assert (np.abs(after - before) <= pairs.levers @ moves + 1e-6).all()
+        assert np.linalg.norm(model.tool - tool) <= tool_levers(model) @ moves + 1e-9
+
+
+def test_what_is_said_of_a_stop_is_what_dense_samples_show():
+    model, motions = arm(), Motions(limits())
+    pairs = Pairs(model, model.pairs())
+    margin, wall = 0.02, HalfSpace("wall", (0.0, 0.0, -1.0), -0.1)
+    judge = Surroundings(Body(model, (wall,), pairs=pairs, margin=margin), DT, 0.01)
+    verdicts = []
+    for posture in postures(250, speed=2.5):
+        model.place(posture.q)
+        if model.tool[2] < 0.1 or min(pairs.distance(i, 1.0) for i in range(len(pairs))) < margin:
+            continue
+        stop = motions.stop(posture)
+        found = judge.violation(posture.q, posture.q, posture.q, stop)
+        least, height = [], []
+        for t in np.linspace(0, stop.duration, 60):
+            model.place(stop.position(t))
+            least.append(min(pairs.distance(i, 1.0) for i in pairs.near(0.2)))
+            height.append(model.tool[2])
+        broken = min(least) < margin - 2e-4 or min(height) < 0.1 - 2e-4
+        clear = min(least) > margin + 1e-9 and min(height) > 0.1 + 1e-9
+        if broken:
+            assert found is not None, (min(least), min(height))
+        if clear:
+            assert found is None, found
+        verdicts.append(found is not None)
+    assert 5 < sum(verdicts) < len(verdicts) - 5
+    assert SPACING <= 0.01
+
+
+def test_who_is_too_near_may_go_away_and_come_no_nearer():
+    model, motions = arm(), Motions(limits())
+    model.place(HOME)
+    height = float(model.tool[2])
+    wall = HalfSpace("wall", (0.0, 0.0, -1.0), -height - 0.05)  # the tool is 5 cm behind it
+    judge = Surroundings(Body(model, (wall,)), DT, 0.01)
+    up = np.zeros(7)
+    jacobian = model.tool_jacobian()[2]
+    up[:] = 0.2 * jacobian / np.abs(jacobian).max()
+    for sign in (1, -1):
+        after = Posture(HOME + sign * DT * up, sign * up, np.zeros(7))
+        found = judge.violation(HOME, HOME, after.q, motions.stop(after))
+        assert (found is None) == (sign > 0)
+
+
+def test_the_tools_speed_is_that_of_its_positions():
+    model, motions = arm(), Motions(limits())
+    model.place(HOME)
+    spin = np.array([1.0, 0, 0, 0, 0, 0, 0])
+    radius = float(np.hypot(*model.tool[:2]))
+    for share in (0.9, 1.1):
+        judge = Surroundings(Body(model, tool_speed=radius / share), DT, 0.01)
+        after = Posture(HOME + DT * spin, spin, np.zeros(7))
+        found = judge.violation(HOME, HOME, after.q, motions.stop(after))
+        assert (found is None) == (share < 1)
+        # Slowing down from more than is allowed is allowed.
+        faster = HOME - 1.2 * DT * spin
+        assert judge.violation(faster, HOME, after.q, motions.stop(after)) is None
+
+
+def test_from_what_comes_the_robot_stops_in_time_or_goes_away():
+    model, motions = arm(), Motions(limits())
+    model.place(HOME)
+    separation = SeparationLimit.of(model, uncertainty=0.05)
+    judge = Surroundings(Body(model, separation=separation), DT, 0.01)
+    spin = np.array([1.0, 0, 0, 0, 0, 0, 0])
+    after = Posture(HOME + DT * spin, spin, np.zeros(7))
+    way = np.cross([0, 0, 1.0], model.tool)
+    way /= np.linalg.norm(way)
+    stop = motions.stop(after)
+
+    def found(distance, sign):
+        there = model_tool + sign * distance * way
+        obstacle = Obstacle(tuple(there.tolist()), 0.05, 1.6)
+        return judge.violation(HOME, HOME, after.q, stop, [obstacle])
+
+    model_tool = model.tool
+    assert found(3.0, 1) is None
+    assert found(0.2, 1).rule == "separation"
+    judge.body.model.place(HOME)
+
+
+# -- the guard as a whole --------------------------------------------------------------------------
+
+
+def target(loop, change):
+    return np.array(loop.state.q) + np.append(change, 0.0)
+
+
+def start(**changes):
+    from dataclasses import replace
+
+    robot = replace(load_robot("ur5e_2f85"), **changes)
+    return Loop(Guard(robot), np.append(HOME[:6], 0.4), lag=0.01)
+
+
+def distances(loop):
+    model, body = loop.guard._follower.model, loop.guard._follower._body
+    model.place(loop.state.q)
+    return min(body.pairs.distance(i, 1.0) for i in range(len(body.pairs))), model.tool
+
+
+def test_driven_into_the_table_the_arm_stays_above_it_and_goes_on_along_it():
+    loop = start()
+    down = np.array([0.0, 0.9, 0.0, 0.0, 0.0, 0.0])
+    goal = target(loop, down)
+    least = 1.0
+    for _ in range(10):
+        loop.follow(goal, 0.2)
+        least = min(least, distances(loop)[0])
+        assert distances(loop)[1][2] >= 0.01
+    assert least >= 0.01
+    rules = {c.intervention.rule for c in loop.commands if c.intervention}
+    assert rules & {"workspace", "collision"}
+    loop.obeys()
+    # Not stuck: away from it it goes as it is asked to.
+    goal = np.append(HOME[:6], 0.4)
+    loop.follow(goal, 2.0)
+    assert loop.state.q == pytest.approx(goal, abs=2e-3)
+
+
+def test_without_a_report_of_what_moves_it_holds_where_one_is_needed():
+    from bridle.deploy.robot import Separation
+
+    loop = start(separation=Separation(uncertainty=0.05, max_age=0.2))
+    goal = target(loop, [0.2, 0, 0, 0, 0, 0])
+    loop.follow(goal, 0.1)
+    assert loop.state.why.startswith("obstacles")
+    for _ in range(30):
+        loop.state = loop.guard.see(loop.state, [], loop.now)
+        loop.follow(goal, 0.05)
+    assert loop.state.q == pytest.approx(goal, abs=1e-3)
+    # Something at 1.6 m/s where the arm is going.
+    back = goal - np.append([0.4, 0, 0, 0, 0, 0], 0.0)
+    x, y, z = distances(loop)[1].tolist()
+    c, s = np.cos(-0.3), np.sin(-0.3)
+    near = Obstacle((c * x - s * y, s * x + c * y, z), 0.05, 1.6)
+    before = loop.state.q
+    for _ in range(10):
+        loop.state = loop.guard.see(loop.state, [near], loop.now)
+        loop.follow(back, 0.05)
+    assert loop.state.q[0] > before[0] - 0.02
+    rules = {c.intervention.rule for c in loop.commands[-50:] if c.intervention}
+    assert rules == {"separation"}
+
+
+def test_at_caution_it_is_slower_and_at_hold_it_stands():
+    from bridle.deploy.guard import GuardError, Mode
+
+    loop = start()
+    fastest = {}
+    for mode, speed in ((Mode.NOMINAL, 1.0), (Mode.CAUTION, 0.2)):
+        goal = target(loop, [0.6 if mode is Mode.NOMINAL else -0.6, 0, 0, 0, 0, 0])
+        loop.state = loop.guard.advise(loop.state, mode, "unusual", speed)
+        began = len(loop.commands)
+        loop.follow(goal, 2.5)
+        assert loop.state.mode is mode
+        fastest[mode] = max(abs(c.velocity[0]) for c in loop.commands[began:])
+    assert loop.state.why == "unusual"
+    assert fastest[Mode.NOMINAL] > 0.9
+    assert fastest[Mode.CAUTION] == pytest.approx(0.2 * 2.5, rel=0.02)
+    loop.state = loop.guard.advise(loop.state, Mode.HOLD, "two scores agree")
+    loop.follow(target(loop, [0.3, 0, 0, 0, 0, 0]), 0.5)
+    assert loop.state.mode is Mode.HOLD
+    assert loop.state.why == "familiarity: two scores agree"
+    goal = target(loop, [0.1, 0, 0, 0, 0, 0])
+    loop.state = loop.guard.advise(loop.state, Mode.NOMINAL)
+    loop.follow(goal, 1.0)
+    assert loop.state.q == pytest.approx(goal, abs=1e-3)
+    loop.obeys()
+    for mode, speed in ((Mode.LATCHED, 1.0), (Mode.CAUTION, 0.0)):
+        with pytest.raises(GuardError):
+            loop.guard.advise(loop.state, mode, "", speed)
