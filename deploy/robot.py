@@ -1,7 +1,7 @@
 """What a robot is and may do: joints, hard limits, rates and watchdogs, read from a YAML file."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from bridle.deploy.strict_yaml import (
 
 __all__ = [
     "SHIPPED",
+    "Allowance",
     "Collision",
     "HalfSpace",
     "Joint",
@@ -121,6 +122,19 @@ class HalfSpace:
 
 
 @dataclass(frozen=True)
+class Allowance:
+    """How far a robot in motion may be beside where its commands lead: its servos lag, and couple.
+
+    The guard limits commands; so that the robot keeps the limits, they keep this much more.
+    """
+
+    joint: float = 0.0
+    """From position limits, for joints that must follow [rad]."""
+    body: float = 0.0
+    """From the tool's half-spaces and between geoms [m]."""
+
+
+@dataclass(frozen=True)
 class Collision:
     """Of the robot with itself and with what stands around it, as its model has them."""
 
@@ -170,6 +184,7 @@ class RobotDescription:
     collision: Collision | None = None
     separation: Separation | None = None
     singularity: Singularity | None = None
+    allowance: Allowance = field(default_factory=Allowance)
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -215,7 +230,7 @@ def load_robot(path_or_name: str | Path) -> RobotDescription:
 def _robot(content: Any, folder: Path) -> RobotDescription:
     required = ("name", "joints", "rates", "latency", "watchdogs")
     needs_model = ("collision", "separation", "singularity")
-    optional = ("model", "tool_speed", "workspace", "half_spaces", *needs_model)
+    optional = ("model", "tool_speed", "workspace", "half_spaces", "allowance", *needs_model)
     top = mapping(content, "the file", required, optional)
     joints = [
         _joint(item, f"joints[{i}]") for i, item in enumerate(sequence(top["joints"], "joints"))
@@ -246,6 +261,7 @@ def _robot(content: Any, folder: Path) -> RobotDescription:
         read_collision(top["collision"], "collision") if "collision" in top else None,
         _separation(top["separation"], tick) if "separation" in top else None,
         _singularity(top["singularity"]) if "singularity" in top else None,
+        _allowance(top["allowance"]) if "allowance" in top else Allowance(),
     )
 
 
@@ -290,6 +306,14 @@ def _separation(content: Any, tick: float) -> Separation:
     return Separation(
         number(values["uncertainty"], "separation.uncertainty", 0.0, 10.0),
         number(values["max_age"], "separation.max_age", tick, 10.0),
+    )
+
+
+def _allowance(content: Any) -> Allowance:
+    values = mapping(content, "allowance", ("joint", "body"))
+    return Allowance(
+        number(values["joint"], "allowance.joint", 0.0, 0.1),
+        number(values["body"], "allowance.body", 0.0, 0.1),
     )
 
 

@@ -50,6 +50,8 @@ class Geometry:
         ends[fixed[:, 0]] = ends[fixed[:, 0]][:, ::-1]
         self._a, self._b = ends.T
         self._boxes = np.flatnonzero(kinds[self._b] == mujoco.mjtGeom.mjGEOM_BOX)
+        round_ = kinds[self._a[self._boxes]] == mujoco.mjtGeom.mjGEOM_CAPSULE
+        self._capsules = self._boxes[round_]
         self._planes = np.flatnonzero(kinds[self._b] == mujoco.mjtGeom.mjGEOM_PLANE)
 
     # -- one posture -------------------------------------------------------------------------------
@@ -98,6 +100,24 @@ class Geometry:
         lower = self._apart(self.data.geom_xpos[None], self.data.geom_xmat[None])[0]
         near = lower < level if itself else (lower < level) & self.to_surroundings
         return all(self.distance(i, level) >= level for i in np.flatnonzero(near).tolist())
+
+    def is_pierced(self) -> bool:
+        """Whether the axis of a capsule goes through a box, in the posture.
+
+        There, and only there, MuJoCo's distance of the two may be wrong, and even positive.
+        """
+        data, sizes = self.data, self.model.geom_size
+        for i in self._capsules.tolist():
+            a, b = self._a[i], self._b[i]
+            turn = data.geom_xmat[b].reshape(3, 3)
+            middle = (data.geom_xpos[a] - data.geom_xpos[b]) @ turn
+            half = sizes[a, 1] * data.geom_xmat[a].reshape(3, 3)[:, 2] @ turn
+            # Where the axis enters and leaves each pair of faces, in shares of its half length.
+            half = np.where(np.abs(half) < 1e-12, 1e-12, half)
+            faces = (np.array([[-1.0], [1.0]]) * sizes[b] - middle) / half
+            if max(-1.0, faces.min(axis=0).max()) <= min(1.0, faces.max(axis=0).min()):
+                return True
+        return False
 
     def jacobian(self, q: Vector) -> Vector:
         """Of the tool's position by the arm's joints (3, n_arm) [m/rad]."""

@@ -55,6 +55,8 @@ class Places:
         geometry.place(q)
         if (geometry.wall_slacks() < room).any():
             return "wall"
+        if geometry.is_pierced():
+            return "surroundings"
         distance, pair = geometry.nearest(geometry.margin + room)
         if distance < geometry.margin + room:
             return "surroundings" if geometry.to_surroundings[pair] else "itself"

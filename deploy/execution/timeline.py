@@ -7,8 +7,8 @@ from bridle.deploy.chunks import FUTURE, ActionChunk, ChunkRefused
 from bridle.deploy.execution.delay import DelayConfig, DelayEstimate
 from bridle.deploy.execution.guidance import Previous
 from bridle.deploy.execution.merging import ExecutionConfig, Plan, merge, on_grid
-from bridle.deploy.execution.tracking import Segment, track
 from bridle.deploy.execution.shaping import Shaper
+from bridle.deploy.execution.tracking import Segment, track
 from bridle.deploy.robot import JointLimits, frozen
 
 Vector = NDArray[np.float64]

@@ -32,13 +32,13 @@ from bridle.deploy.guard.program import Constraints, nearest
 from bridle.deploy.guard.pursuit import Bound, Pursuit
 from bridle.deploy.guard.reference import Reference
 from bridle.deploy.guard.surroundings import Body, Surroundings
-from bridle.deploy.robot import RobotDescription, RobotError
+from bridle.deploy.robot import JointLimits, RobotDescription, RobotError
 
 Vector = NDArray[np.float64]
 
 CREST = 5e-4
 """Distances are kept by this much more than they have to be: between two postures that are looked
-at, and behind a robot that follows its commands, they may be a little less [m]."""
+at they may be a little less [m]."""
 _BARE = f'<mujoco><worldbody><site name="{TOOL}"/></worldbody></mujoco>'
 
 
@@ -75,7 +75,7 @@ class Follower:
             KinematicsError: its model does not fit its joints.
             RobotError: it has a torque or another limit of its body, and no model.
         """
-        limits = robot.limits
+        limits = _kept(robot)
         self.limits, self.dt, self._latency = limits, 1.0 / robot.rates.command, robot.latency
         self.names = robot.joint_names
         body = (robot.workspace, robot.half_spaces, robot.tool_speed, robot.collision)
@@ -133,9 +133,7 @@ class Follower:
         situation = self._situation(before, obstacles)
         acceleration = self._acceleration(situation)
         ahead = Posture(*reference.at(now + self._pursuits[0].lookahead))
-        ways = [
-            each(before, reference, ahead, now, speed, acceleration) for each in self._pursuits
-        ]
+        ways = [each(before, reference, ahead, now, speed, acceleration) for each in self._pursuits]
         situation = replace(situation, wanted=np.concatenate([way.mean for way in ways]))
         constraints = Constraints.of(self._shaping, situation)
         posture = _together([way.posture for way in ways])
@@ -228,20 +226,34 @@ def _together(parts: Sequence[Posture | None]) -> Posture | None:
     return Posture(*(np.concatenate(each) for each in zip(*found, strict=True)))
 
 
+def _kept(robot: RobotDescription) -> JointLimits:
+    """The limits of the commands, so that the joints that follow them keep the robot's."""
+    limits = robot.limits
+    follow = [joint.tracking_tolerance is not None for joint in robot.joints]
+    reach = limits.position_max - limits.position_min
+    more = np.where(follow, np.minimum(robot.allowance.joint, reach / 4), 0.0)
+    return replace(
+        limits,
+        position_min=limits.position_min + more,
+        position_max=limits.position_max - more,
+    )
+
+
 def _limits(robot: RobotDescription, model: RobotModel) -> tuple[Body, tuple[Limit, ...]]:
     """What of the body is limited, and all limits that shape a velocity."""
     shaping: list[Limit] = [PositionLimit(), VelocityLimit(), AccelerationLimit(), JerkLimit()]
     half_spaces = robot.half_spaces
     if robot.workspace is not None:
         half_spaces = (*box(robot.workspace), *half_spaces)
-    half_spaces = tuple(replace(each, offset=each.offset - CREST) for each in half_spaces)
+    more = CREST + robot.allowance.body
+    half_spaces = tuple(replace(each, offset=each.offset - more) for each in half_spaces)
     if half_spaces:
         shaping.append(WorkspaceLimit(half_spaces))
     if robot.tool_speed is not None:
         shaping.append(ToolSpeedLimit(robot.tool_speed))
     pairs, margin = None, 0.0
     if robot.collision is not None:
-        pairs, margin = Pairs(model, model.pairs()), robot.collision.margin + CREST
+        pairs, margin = Pairs(model, model.pairs()), robot.collision.margin + more
         shaping.append(CollisionLimit(pairs, margin=margin))
     separation = None
     if robot.separation is not None:

@@ -435,7 +435,7 @@ def test_a_wrong_motion_is_never_sent(loop, monkeypatch, wrong):
 
         def broken(t):
             posture = at(t)
-            return posture._replace(q=posture.q + [0.0, wrong])
+            return posture._replace(q=posture.q + np.array([0.0, wrong]))
 
         object.__setattr__(motion, "at", broken)
         return motion

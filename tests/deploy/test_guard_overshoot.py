@@ -1,4 +1,4 @@
-"""A joint driven at its limit, with whatever bounds and period: it stops there, and not behind it."""
+"""A joint driven at its limit, with any bounds and period: it stops there, not behind it."""
 
 import os
 

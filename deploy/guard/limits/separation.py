@@ -57,9 +57,7 @@ class SeparationLimit(Limit):
         directions = apart / np.maximum(lengths, 1e-9)[:, None]
         return lengths - self.radii - obstacle.radius, directions
 
-    def speed(
-        self, distances: Vector, coming: float, deceleration: Vector, delay: float
-    ) -> Vector:
+    def speed(self, distances: Vector, coming: float, deceleration: Vector, delay: float) -> Vector:
         """v(d) (G,) [m/s]; see the class."""
         left = np.maximum(distances - self.uncertainty - coming * delay, 0.0)
         lead = deceleration * delay + coming
