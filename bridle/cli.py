@@ -25,6 +25,7 @@ COMMANDS = {
     "export": "turn a trained policy into a bundle for the robot",
     "verify": "check a bundle, byte by byte and number by number",
     "calibrate": "teach a bundle to notice what is unfamiliar",
+    "guard": "try to make the guard fail, and check the limits that it holds",
     "sign": "vouch for a bundle with a key, or make a key",
     "benchmark": "measure Bridle: sim, data, train, latency, chunks, familiarity",
     "reproduce": "make again what the documentation reports",

@@ -132,6 +132,8 @@ class Allowance:
     """From position limits, for joints that must follow [rad]."""
     body: float = 0.0
     """From the tool's half-spaces and between geoms [m]."""
+    speed: float = 0.0
+    """Share of the velocity limits and of the tool's speed."""
 
 
 @dataclass(frozen=True)
@@ -310,10 +312,11 @@ def _separation(content: Any, tick: float) -> Separation:
 
 
 def _allowance(content: Any) -> Allowance:
-    values = mapping(content, "allowance", ("joint", "body"))
+    values = mapping(content, "allowance", ("joint", "body", "speed"))
     return Allowance(
         number(values["joint"], "allowance.joint", 0.0, 0.1),
         number(values["body"], "allowance.body", 0.0, 0.1),
+        number(values["speed"], "allowance.speed", 0.0, 0.5),
     )
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bridle.fuzzing.geometry import Geometry
 from bridle.fuzzing.rig import Rig
-from bridle.fuzzing.running import SETTLE, Trace, World, time_to_stop
+from bridle.fuzzing.running import Trace, World, due
 
 Vector = NDArray[np.float64]
 
@@ -194,25 +194,13 @@ class _Findings:
 
 def _stopped(world: World, trace: Trace) -> bool:
     """Whether commands and robot came to rest in time after the cause, and stayed there."""
-    setting, watchdogs = trace.setting, world.robot.watchdogs
-    known = {
-        "stop": setting.cause_at,
-        "familiarity": setting.cause_at,
-        "joint states": trace.last_state + watchdogs.joint_states,
-        "silence": max(trace.last_observed + watchdogs.chunk, setting.cause_at),
-    }[str(setting.cause)]
-    dt = world.guard.dt
-    noticed = int(np.searchsorted(np.array(trace.times), known + 1e-9))
-    due = noticed + int(np.ceil(time_to_stop(world.robot) / dt))
-    settled = due + int(np.ceil(SETTLE / dt))
     if not trace.chunks:
         # It never set off.
         return all(trace.at_rest)
-    if settled >= len(trace.commands):
-        raise AssertionError(f"case too short: settled at {settled} of {len(trace.commands)}")
+    rest, settled = due(world.robot, trace)
     per_tick = len(world.rig.velocities) // len(trace.commands)
     v = world.rig.velocities[settled * per_tick :, : world.geometry.n_arm]
-    return all(trace.at_rest[due:]) and float(np.abs(v).max()) < STILL
+    return all(trace.at_rest[rest:]) and float(np.abs(v).max()) < STILL
 
 
 # -- moving ----------------------------------------------------------------------------------------

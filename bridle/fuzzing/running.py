@@ -1,5 +1,6 @@
 """One case: the guard in closed loop with the simulated robot."""
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -105,8 +106,6 @@ class _Run:
         self.end = setting.seconds
         if way is not None:
             self.end = begin + way.seconds + AFTER
-        elif setting.cause is not None:
-            self.end = setting.cause_at + self._time_to_stop() + 0.1
         self.setting, self.trace = setting, Trace(setting, way, begin, start)
         sources = Sources(world.geometry, start, random)
         self.source: Source = (
@@ -123,13 +122,16 @@ class _Run:
             say(str(setting))
             say(f"start {np.round(start, 3).tolist()}")
 
-    def _time_to_stop(self) -> float:
-        watchdogs = self.world.robot.watchdogs
-        return time_to_stop(self.world.robot) + SETTLE + max(watchdogs.chunk, 0.1)
+    def _long_enough(self) -> bool:
+        """Whether a robot that has to stop has had the time to."""
+        if self.setting.cause is None:
+            return True
+        _, settled = due(self.world.robot, self.trace)
+        return settled < len(self.trace.commands)
 
     def to_the_end(self) -> Trace:
         tick = 0
-        while self.t < self.end:
+        while self.t < self.end or not self._long_enough():
             self._receive(tick)
             self._interfere()
             before = self.state.q
@@ -230,8 +232,20 @@ class _Run:
             self.say(f"{self.t:7.3f} s  {what}")
 
 
-def time_to_stop(robot: RobotDescription) -> float:
-    """From full speed and full acceleration, v/a + 2a/j, and a period before it is noticed [s]."""
-    limits = robot.limits
+def due(robot: RobotDescription, trace: Trace) -> tuple[int, int]:
+    """From which tick on the commands, and the simulated robot, have to be at rest.
+
+    Once the cause is known: after a watchdog, where nothing else tells of it. From full speed and
+    full acceleration a stop takes v/a + 2a/j, and a period passes before it begins.
+    """
+    setting, watchdogs, limits = trace.setting, robot.watchdogs, robot.limits
+    known = {
+        "stop": setting.cause_at,
+        "familiarity": setting.cause_at,
+        "joint states": trace.last_state + watchdogs.joint_states,
+        "silence": max(trace.last_observed + watchdogs.chunk, setting.cause_at),
+    }[str(setting.cause)]
     seconds = limits.velocity / limits.acceleration + 2 * limits.acceleration / limits.jerk
-    return float(seconds.max()) + 1 / robot.rates.command
+    noticed = int(np.searchsorted(np.array(trace.times), known + 1e-9))
+    rest = noticed + 1 + math.ceil(float(seconds.max()) * robot.rates.command)
+    return rest, rest + math.ceil(SETTLE * robot.rates.command)

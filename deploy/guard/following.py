@@ -236,6 +236,7 @@ def _kept(robot: RobotDescription) -> JointLimits:
         limits,
         position_min=limits.position_min + more,
         position_max=limits.position_max - more,
+        velocity=limits.velocity * (1 - robot.allowance.speed),
     )
 
 
@@ -249,8 +250,10 @@ def _limits(robot: RobotDescription, model: RobotModel) -> tuple[Body, tuple[Lim
     half_spaces = tuple(replace(each, offset=each.offset - more) for each in half_spaces)
     if half_spaces:
         shaping.append(WorkspaceLimit(half_spaces))
+    speed = math.inf
     if robot.tool_speed is not None:
-        shaping.append(ToolSpeedLimit(robot.tool_speed))
+        speed = robot.tool_speed * (1 - robot.allowance.speed)
+        shaping.append(ToolSpeedLimit(speed))
     pairs, margin = None, 0.0
     if robot.collision is not None:
         pairs, margin = Pairs(model, model.pairs()), robot.collision.margin + more
@@ -264,5 +267,4 @@ def _limits(robot: RobotDescription, model: RobotModel) -> tuple[Body, tuple[Lim
         shaping.append(TorqueLimit(np.array(torques)))
     if robot.singularity is not None:
         shaping.append(SingularityLimit(least=robot.singularity.least, near=robot.singularity.near))
-    speed = math.inf if robot.tool_speed is None else robot.tool_speed
     return Body(model, half_spaces, speed, pairs, margin, separation), tuple(shaping)

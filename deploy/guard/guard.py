@@ -27,7 +27,8 @@ PATIENCE = 0.5
 """...once it has done so for this long [s]."""
 STILL = 2e-3
 """A robot that has moved less than this stands still [rad]."""
-NEVER = -math.inf
+SETTLED = 0.1
+"""A robot that has not been seen to move for so long stands where it is [s]."""
 
 
 class Guard:
@@ -179,15 +180,17 @@ class Guard:
             measured_at: monotonic time of their arrival [s].
             now: monotonic time [s].
         """
-        if state.mode is Mode.LATCHED:
-            return self._brake(state, None)
         try:
             state = self._witness(state, q_measured, now)
+            if state.mode is Mode.LATCHED:
+                return self._brake(state, None)
             outcome = self._advance(state, q_measured, measured_at, now)
         except Exception as error:
             # Whatever went wrong, the stop that was prepared before needs none of it.
             detail = f"{type(error).__name__}: {error}"
             outcome = _stopped("failure", "", math.nan, math.nan, "", detail)
+            if state.mode is Mode.LATCHED:
+                return self._brake(state, outcome)
         if isinstance(outcome, Intervention):
             return self._hold(state, outcome, q_measured, now)
         return outcome
@@ -207,7 +210,8 @@ class Guard:
     def reset(self, state: GuardState, q_measured: Vector, now: float) -> GuardState:
         """Start anew where the robot is; chunks observed before are void. The counters go on.
 
-        Joints without a tracking tolerance (a gripper on an object) keep their command.
+        A joint that is near its command keeps it, and so does one without a tracking tolerance (a
+        gripper on an object): the command must not leap to where a servo that lags is just now.
 
         Raises:
             GuardError: still moving or following a chunk, or not n finite numbers.
@@ -219,6 +223,8 @@ class Guard:
             raise GuardError(f"no reset while braking: still moving at {fastest:.3f} rad/s")
         measured = np.asarray(q_measured, np.float64)
         if measured.shape == state.q.shape:
+            if now - state.seen_at < SETTLED and (np.abs(measured - state.q) > self._close).any():
+                raise GuardError("no reset while the robot moves, away from its command")
             measured = self._where(state, measured)
         return replace(
             self.start(measured, now),
@@ -231,8 +237,9 @@ class Guard:
         )
 
     def _where(self, state: GuardState, q_measured: Vector) -> Vector:
-        """Where the robot is; a joint that stalls on what it holds keeps its command."""
-        return np.where(np.isinf(self._tolerance), state.q, q_measured)
+        """Where the robot is; joints near their command, and those that stall, keep it."""
+        near = np.abs(q_measured - state.q) <= self._close
+        return np.where(np.isinf(self._tolerance) | near, state.q, q_measured)
 
     def _witness(self, state: GuardState, q_measured: Vector, now: float) -> GuardState:
         """Remember when the robot was last seen to move, or to be where it was commanded."""
@@ -242,7 +249,7 @@ class Guard:
         close = np.abs(q_measured - state.q) <= self._close
         if not (moved.any() or close.all()):
             return state
-        return replace(state, seen=_sealed(q_measured.copy()), seen_at=now)
+        return replace(state, seen=frozen(q_measured), seen_at=now)
 
     def _advance(
         self, state: GuardState, q_measured: Vector, measured_at: float, now: float

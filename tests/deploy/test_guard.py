@@ -338,6 +338,13 @@ def test_a_reset_adopts_the_measured_position_but_of_a_joint_that_may_stall(loop
     loop.rest()
     loop.measured = np.array([-0.7, 0.3])
     interventions = loop.state.interventions
+    stuck = {"measured": loop.measured, "elapsed": 0.005}
+    loop.tick(**stuck)
+    with pytest.raises(GuardError, match="while the robot moves"):
+        loop.guard.reset(loop.state, np.array([-0.7, 0.3]), loop.now)
+    for _ in range(30):
+        loop.tick(**stuck)
+        loop.measured = np.array([-0.7, 0.3])
     loop.reset()
     # The second joint has no tracking tolerance: a gripper must not let go in one leap.
     held = loop.commands[-1].position[1]
@@ -354,6 +361,17 @@ def test_it_starts_only_from_a_sound_measurement(q):
 def test_a_second_stop_keeps_the_first_reason(loop):
     state = loop.guard.stop(loop.state, "first", loop.now)
     assert loop.guard.stop(state, "second", loop.now).why == "first"
+
+
+def test_a_reset_keeps_the_command_that_the_robot_is_coming_to(loop):
+    moving(loop)
+    loop.state = loop.guard.stop(loop.state, "why", loop.now)
+    loop.rest()
+    command = loop.state.q
+    loop.measured = command + np.array([0.03, 0.0])
+    loop.reset()
+    np.testing.assert_array_equal(loop.state.q, command)
+    loop.obeys()
 
 
 # -- the workspace, and failures inside ------------------------------------------------------------
