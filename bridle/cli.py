@@ -27,7 +27,7 @@ COMMANDS = {
     "calibrate": "teach a bundle to notice what is unfamiliar",
     "guard": "try to make the guard fail, and check the limits that it holds",
     "sign": "vouch for a bundle with a key, or make a key",
-    "benchmark": "measure Bridle: sim, data, train, latency, chunks, familiarity",
+    "benchmark": "measure Bridle: sim, data, train, latency, guard, chunks, familiarity",
     "reproduce": "make again what the documentation reports",
     "up": "start policy, guard, correction and robot, and watch over them",
     "say": "tell the running robot what to do better",

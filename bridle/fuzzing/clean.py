@@ -10,7 +10,9 @@ from bridle.fuzzing.geometry import Geometry
 Vector = NDArray[np.float64]
 
 ROOM = 0.03
-"""To walls, and what stands around the robot, on the whole way [m]; 0.1 rad to the ends of joints."""
+"""To walls, and to what stands around the robot, on the whole way [m]."""
+ROOM_OF_JOINTS = 0.1
+"""To the ends of joints [rad]."""
 ROOM_TO_ITSELF = 0.008
 """To the robot itself [m]: some of its parts are never much further from each other."""
 SHARES = {"velocity": 0.7, "acceleration": 0.3, "jerk": 0.3}
@@ -99,7 +101,7 @@ def _well_inside(geometry: Geometry, way: CleanWay) -> bool:
     for q in way.at(np.linspace(0, 1, _SAMPLES // 3)):
         gap = np.minimum(q - limits.position_min, limits.position_max - q)[arm]
         geometry.place(q)
-        if gap.min() < 0.1 or (geometry.wall_slacks() < ROOM).any():
+        if gap.min() < ROOM_OF_JOINTS or (geometry.wall_slacks() < ROOM).any():
             return False
         if not (geometry.is_free(ROOM, itself=False) and geometry.is_free(ROOM_TO_ITSELF)):
             return False

@@ -4,6 +4,7 @@ In arithmetic of its own, on what the simulated robot did at every physics step 
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -216,9 +217,7 @@ def _judge_way(world: World, trace: Trace, verdict: Verdict) -> None:
     verdict.clean_interventions = sum(trace.interventions.values())
     left = np.abs(world.rig.positions[-1, arm] - trace.way.end[arm])
     verdict.moved = bool(
-        (left < ARRIVED).all()
-        and not verdict.clean_interventions
-        and verdict.path_error < ON_PATH
+        (left < ARRIVED).all() and not verdict.clean_interventions and verdict.path_error < ON_PATH
     )
 
 
@@ -233,7 +232,7 @@ def _path(geometry: Geometry, trace: Trace) -> Vector:
             pieces.append(np.tile(geometry.tools(q), (1, 2, 1)))
             continue
         shares = np.arange(_PIECES)[:, None] / _PIECES
-        fine = np.concatenate([a + shares * (b - a) for a, b in zip(q[:-1], q[1:], strict=True)])
+        fine = np.concatenate([a + shares * (b - a) for a, b in pairwise(q)])
         tools = geometry.tools([*fine, q[-1]])
         pieces.append(np.stack([tools[:-1], tools[1:]], axis=1))
     found: Vector = np.concatenate(pieces) if pieces else np.zeros((0, 2, 3))

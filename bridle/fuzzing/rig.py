@@ -36,8 +36,8 @@ def _scene() -> mujoco.MjModel:
     for body in spec.bodies:
         if body.name.startswith("gripper/") and body.name.endswith(("_pad", "_follower")):
             spec.add_exclude(bodyname1=body.name, bodyname2="world")
-    # With explicit steps of 2.5 ms the servos' damping swings up where the arm is stretched and light.
-    # Nothing is held here, which is what the tasks take them for.
+    # With explicit steps, which suit tasks in which something is held, the servos' damping swings up
+    # where a stretched arm has little inertia.
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     return spec.compile()
 

@@ -108,9 +108,7 @@ class _Run:
             self.end = begin + way.seconds + AFTER
         self.setting, self.trace = setting, Trace(setting, way, begin, start)
         sources = Sources(world.geometry, start, random)
-        self.source: Source = (
-            sources.of(setting.kind) if way is None else sources.clean(way, begin)
-        )
+        self.source: Source = sources.of(setting.kind) if way is None else sources.clean(way, begin)
         self.connection, self.stamps = Connection(setting, random), StampClock()
         self.t = 0.0
         self.seen = start

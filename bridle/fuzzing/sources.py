@@ -30,9 +30,7 @@ Source = Callable[[float, Vector], Plan]
 class Sources:
     """Makes sources of one kind for one case."""
 
-    def __init__(
-        self, geometry: Geometry, start: Vector, random: np.random.Generator
-    ) -> None:
+    def __init__(self, geometry: Geometry, start: Vector, random: np.random.Generator) -> None:
         """For an arm that starts somewhere (n,) [rad]."""
         self._geometry, self._start, self._random = geometry, start, random
         robot = geometry.robot
@@ -130,7 +128,9 @@ class Sources:
             velocity = speed * along / np.linalg.norm(along) + push * normal
             joints = np.zeros(self._n)
             flat = 0.03**2 * np.eye(3)
-            joints[: self._arm] = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + flat, velocity)
+            joints[: self._arm] = jacobian.T @ np.linalg.solve(
+                jacobian @ jacobian.T + flat, velocity
+            )
             return self._plan(q + self._times[:, None] * joints)
 
         return plan

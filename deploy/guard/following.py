@@ -135,7 +135,7 @@ class Follower:
         ahead = Posture(*reference.at(now + self._pursuits[0].lookahead))
         ways = [each(before, reference, ahead, now, speed, acceleration) for each in self._pursuits]
         situation = replace(situation, wanted=np.concatenate([way.mean for way in ways]))
-        constraints = Constraints.of(self._shaping, situation)
+        constraints = Constraints.of_rows(self._shaping, situation)
         posture = _together([way.posture for way in ways])
         reason = next((way.bound for way in ways if way.bound is not None), None)
         if posture is not None:
@@ -191,7 +191,8 @@ class Follower:
     ) -> Posture | None:
         """Within all barriers; None where nothing is."""
         share = min(limit.share(situation) for limit in self._shaping)
-        solution = nearest(share * situation.wanted, constraints)
+        bounded = constraints.within(self._shaping, situation)
+        solution = nearest(share * situation.wanted, bounded)
         if solution is None:
             return None
         motion = self._motions.to_velocity(before, solution.velocity, acceleration)

@@ -57,6 +57,7 @@ class RobotModel:
         self.n_joints, self._n_arm = n_joints, int(model.njnt)
         self.data = mujoco.MjData(model)
         self._from_to = np.zeros(6)
+        self._bodies: list[int] = model.geom_bodyid.tolist()
         self._jacobians = np.zeros((2, 3, self._n_arm))
         self.place(np.zeros(n_joints))
 
@@ -155,11 +156,11 @@ class RobotModel:
         if length < 1e-9:
             # They touch: which way is apart cannot be told. Whoever asks must stop.
             return Distance(value, gradient)
-        normal = (end - start) * (np.sign(value) / length)
-        for jacobian, geom, point in zip(self._jacobians, (a, b), (start, end), strict=True):
-            body = self.model.geom_bodyid[geom]
-            mujoco.mj_jac(self.model, self.data, jacobian, None, point, body)
-        gradient[: self._n_arm] = normal @ (self._jacobians[1] - self._jacobians[0])
+        normal = (end - start) * (math.copysign(1.0, value) / length)
+        first, second = self._jacobians
+        mujoco.mj_jac(self.model, self.data, first, None, start, self._bodies[a])
+        mujoco.mj_jac(self.model, self.data, second, None, end, self._bodies[b])
+        gradient[: self._n_arm] = normal @ second - normal @ first
         return Distance(value, gradient)
 
     def name(self, geom: int) -> str:

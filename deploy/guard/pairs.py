@@ -38,6 +38,7 @@ class Pairs:
             np.arange(len(ends)), np.concatenate([self._boxes, self._planes])
         )
         self._radii[self._balls] += radii[self._second[self._balls]]
+        self._names = tuple(f"{model.name(a)} and {model.name(b)}" for a, b in pairs)
         self.levers = _pair_levers(model, ends)
         """How fast each pair can come together at most, by each joint (P, n) [m/rad]: holds in
         every posture. A joint that moves both does not change their distance; one that moves one
@@ -78,8 +79,7 @@ class Pairs:
 
     def name(self, i: int) -> str:
         """Of pair i."""
-        a, b = self.pairs[i]
-        return f"{self.model.name(a)} and {self.model.name(b)}"
+        return self._names[i]
 
 
 def tool_levers(model: RobotModel) -> Vector:

@@ -7,7 +7,7 @@ Bounds and A are hard; S is of limits that were declared soft, and only these ha
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import daqp
@@ -66,14 +66,25 @@ class Constraints:
     @classmethod
     def of(cls, limits: Sequence[Limit], s: Situation) -> "Constraints":
         """Ask every limit."""
+        return cls.of_rows(limits, s).within(limits, s)
+
+    def within(self, limits: Sequence[Limit], s: Situation) -> "Constraints":
+        """With the bounds of single joints."""
+        lower, upper = self.lower, self.upper
+        for limit in limits:
+            bounds = limit.bounds(s)
+            if bounds is not None:
+                lower, upper = np.maximum(lower, bounds[0]), np.minimum(upper, bounds[1])
+        return replace(self, lower=lower, upper=upper)
+
+    @classmethod
+    def of_rows(cls, limits: Sequence[Limit], s: Situation) -> "Constraints":
+        """Only what is asked of several joints."""
         n = s.q.size
         lower, upper = np.full(n, -np.inf), np.full(n, np.inf)
         rows: dict[bool, list[Rows]] = {False: [], True: []}
         rules: dict[bool, list[str]] = {False: [], True: []}
         for limit in limits:
-            bounds = limit.bounds(s)
-            if bounds is not None:
-                lower, upper = np.maximum(lower, bounds[0]), np.minimum(upper, bounds[1])
             found = limit.rows(s)
             if found is not None:
                 rows[limit.soft].append(found)

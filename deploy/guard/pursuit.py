@@ -1,5 +1,6 @@
 """How joints that move together catch a reference: where they can meet it first."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -107,7 +108,7 @@ class Pursuit:
         limits = self.limits
         there = self._at(reference, now)
         error = there.q - before.q
-        distance = float(np.linalg.norm(error))
+        distance = math.sqrt(error @ error)
         wanted = there.v
         if distance > 0:
             direction = error / distance

@@ -13,6 +13,7 @@ ACTIONS = {
     "data": "windows of demonstrations per second, beside bare numpy",
     "train": "training steps per second, beside a bare loop of PyTorch",
     "latency": "milliseconds to a chunk, beside bare ONNX Runtime, PyTorch and the processor",
+    "guard": "milliseconds of a tick of the guard, beside a step of mink, and its memory",
     "chunks": "seams, mode switches and success where chunks meet, for each delay",
     "familiarity": "what a calibrated bundle notices: false alarms, and shifts it has not seen",
 }

@@ -1,5 +1,7 @@
 """How fast the tool may be."""
 
+import math
+
 import numpy as np
 
 from bridle.deploy.guard.limits.base import Limit, Rows, Situation, Vector
@@ -27,7 +29,8 @@ class ToolSpeedLimit(Limit):
 
     def share(self, s: Situation) -> float:
         """At most 1: s / |J w|."""
-        speed = float(np.linalg.norm(s.model.tool_jacobian()[:3] @ s.wanted))
+        velocity = s.model.tool_jacobian()[:3] @ s.wanted
+        speed = math.sqrt(velocity @ velocity)
         return min(1.0, self.speed / max(speed, 1e-9))
 
     def rows(self, s: Situation) -> Rows | None:
@@ -37,14 +40,14 @@ class ToolSpeedLimit(Limit):
         units = []
         for u in (s.wanted, s.v):
             velocity = jacobian @ u
-            length = float(np.linalg.norm(velocity))
+            length = math.sqrt(velocity @ velocity)
             # Slower than this it will not be too fast in one period.
             if length > 0.25 * self.speed:
                 units.append(velocity / length)
         directions += units
         if len(units) == 2:
             between = units[0] + units[1]
-            length = float(np.linalg.norm(between))
+            length = math.sqrt(between @ between)
             if length > 1e-3:
                 directions.append(between / length)
         if not directions:
