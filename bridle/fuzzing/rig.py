@@ -36,7 +36,7 @@ def _scene() -> mujoco.MjModel:
     for body in spec.bodies:
         if body.name.startswith("gripper/") and body.name.endswith(("_pad", "_follower")):
             spec.add_exclude(bodyname1=body.name, bodyname2="world")
-    # With explicit steps, which suit tasks in which something is held, the servos' damping swings up
+    # With explicit steps, which suit tasks that hold something, the servos' damping swings up
     # where a stretched arm has little inertia.
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     return spec.compile()

@@ -127,10 +127,8 @@ class Sources:
             along = side - (side @ normal) * normal
             velocity = speed * along / np.linalg.norm(along) + push * normal
             joints = np.zeros(self._n)
-            flat = 0.03**2 * np.eye(3)
-            joints[: self._arm] = jacobian.T @ np.linalg.solve(
-                jacobian @ jacobian.T + flat, velocity
-            )
+            damped = jacobian @ jacobian.T + 0.03**2 * np.eye(3)
+            joints[: self._arm] = jacobian.T @ np.linalg.solve(damped, velocity)
             return self._plan(q + self._times[:, None] * joints)
 
         return plan

@@ -1,6 +1,6 @@
 """How fast something may move towards a limit."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ Vector = NDArray[np.float64]
 _Real = TypeVar("_Real", float, Vector)
 
 
-def stopping_speed(distance: _Real, deceleration: _Real, delay: float) -> _Real:
+def stopping_speed(distance: _Real, deceleration: _Real, delay: float | Vector) -> _Real:
     """Largest speed from which a stop within `distance` is possible, `delay` later.
 
     With the deceleration a and the delay T, the largest v with v T + v^2 / 2a <= d:
@@ -32,11 +32,11 @@ def stopping_speed(distance: _Real, deceleration: _Real, delay: float) -> _Real:
     Args:
         distance: (n,) or scalar [rad], not negative.
         deceleration: same shape [rad/s^2].
-        delay: T, the control period plus the latency of the actuator [s].
+        delay: T, the control period plus the latency of the actuator [s], one for all or each.
 
     Returns:
         Speed [rad/s], same shape.
     """
-    lead = deceleration * delay
+    lead: Any = deceleration * delay
     speed: _Real = (lead * lead + 2 * deceleration * distance) ** 0.5 - lead
     return speed

@@ -85,7 +85,7 @@ class Checker:
         fine = np.abs(values) <= self._allowed
         if fine.all():
             return None
-        row, i = np.unravel_index(int(fine.argmin()), fine.shape)
+        row, i = divmod(int(fine.argmin()), fine.shape[1])
         unit = ("rad/s", "rad/s", "rad/s^2", "rad/s^2", "rad/s^3")[row]
         what = ("too fast", "too fast", "too sharp", "too sharp", "too sudden")[row]
         value, bound = float(values[row, i]), float(self._bounds[row, i])

@@ -81,7 +81,9 @@ class Situation:
         """
         squares = np.einsum("mi,mi->m", gradients, gradients)
         shares = (np.abs(gradients) / self.limits.acceleration).max(axis=1)
-        return np.divide(squares, shares, out=np.zeros_like(squares), where=squares > 1e-24)
+        found = np.zeros_like(squares)
+        np.divide(squares, shares, out=found, where=squares > 1e-24)
+        return found
 
     def approach(self, gradients: Vector, distances: Vector) -> Vector:
         """Largest rates at which distances may shrink so that they are not used up (m,), per s.
