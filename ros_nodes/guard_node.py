@@ -67,6 +67,9 @@ class GuardParams:
     robot: str = param("Robot file (YAML), or the name of one that comes with Bridle.")
     limits: str = param("File (YAML) with tighter limits for a task; empty: the robot's own.", "")
     caution_speed: float = param("Share of the speed limits where the policy asks for help.", 0.5)
+    keep_path: bool = param(
+        "Bend the tool's path least at a barrier, not that of the joints.", False
+    )
     command_interface: str = param(
         f"How the robot is commanded: {' or '.join(INTERFACES)}.", "forward_position"
     )
@@ -109,7 +112,7 @@ class GuardNode(LifecycleNode):
         if self.params.limits:
             robot = tighten(robot, load_tightening(self.params.limits))
         self._robot = robot
-        self._guard = Guard(robot)
+        self._guard = Guard(robot, keep_path=self.params.keep_path)
         self._stamps = StampClock()
         topic, kind = INTERFACES[self.params.command_interface]
         self._wait_until_alone(topic)

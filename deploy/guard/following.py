@@ -28,7 +28,7 @@ from bridle.deploy.guard.limits import (
 from bridle.deploy.guard.model import TOOL, RobotModel
 from bridle.deploy.guard.motion import Motion, Motions, Posture
 from bridle.deploy.guard.pairs import Pairs
-from bridle.deploy.guard.program import Constraints, nearest
+from bridle.deploy.guard.program import Constraints, nearest, tool_metric
 from bridle.deploy.guard.pursuit import Bound, Pursuit
 from bridle.deploy.guard.reference import Reference
 from bridle.deploy.guard.surroundings import Body, Surroundings
@@ -68,14 +68,19 @@ class Follower:
     all limits.
     """
 
-    def __init__(self, robot: RobotDescription) -> None:
+    def __init__(self, robot: RobotDescription, *, keep_path: bool = False) -> None:
         """Prepare for a robot.
+
+        Args:
+            robot: its body, limits and rates.
+            keep_path: bend the tool's path as little as can be, rather than that of the joints.
 
         Raises:
             KinematicsError: its model does not fit its joints.
             RobotError: it has a torque or another limit of its body, and no model.
         """
         limits = _kept(robot)
+        self._keep_path = keep_path
         self.limits, self.dt, self._latency = limits, 1.0 / robot.rates.command, robot.latency
         self.names = robot.joint_names
         body = (robot.workspace, robot.half_spaces, robot.tool_speed, robot.collision)
@@ -192,7 +197,8 @@ class Follower:
         """Within all barriers; None where nothing is."""
         share = min(limit.share(situation) for limit in self._shaping)
         bounded = constraints.within(self._shaping, situation)
-        solution = nearest(share * situation.wanted, bounded)
+        metric = tool_metric(self.model) if self._keep_path else None
+        solution = nearest(share * situation.wanted, bounded, metric)
         if solution is None:
             return None
         motion = self._motions.to_velocity(before, solution.velocity, acceleration)

@@ -43,12 +43,14 @@ class Guard:
     Nothing here keeps state: functions take a `GuardState` and return the next one.
     """
 
-    def __init__(self, robot: RobotDescription) -> None:
+    def __init__(self, robot: RobotDescription, *, keep_path: bool = False) -> None:
         """Prepare for a robot.
 
         Args:
             robot: its joints, its body, limits, rates and watchdogs; what a task adds to the limits
                 (`tighten`) is in it.
+            keep_path: where a barrier bends the motion, bend the tool's path as little as can be,
+                rather than that of the joints.
 
         Raises:
             RobotError: it has limits of its body, and no model of it.
@@ -63,7 +65,7 @@ class Guard:
             ]
         )
         self._close = frozen(np.where(np.isinf(self._tolerance), math.inf, FOLLOWING))
-        self._follower = Follower(robot)
+        self._follower = Follower(robot, keep_path=keep_path)
 
     def start(self, q_measured: Vector, now: float) -> GuardState:
         """At rest where the robot is, in HOLD until the first chunk.

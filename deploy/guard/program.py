@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridle.deploy.guard.limits import Limit, Rows, Situation
+from bridle.deploy.guard.model import RobotModel
 
 Vector = NDArray[np.float64]
 
@@ -157,6 +158,16 @@ def nearest(
     )
     gave_way = tuple(name for name, s in zip(c.soft.names, slack, strict=True) if s > TOLERANCE)
     return Solution(u, active, gave_way)
+
+
+def tool_metric(model: RobotModel) -> Vector:
+    """P that weighs what is changed of the tool's velocity: J^T J + 0.01 I (n, n).
+
+    With the tool's translation alone; a joint that does not move it weighs a little still.
+    """
+    jacobian = model.tool_jacobian()[:3]
+    metric: Vector = jacobian.T @ jacobian + 0.01 * np.eye(model.n_joints)
+    return metric
 
 
 def _joined(rows: Sequence[Rows], n: int) -> Rows:

@@ -5,7 +5,7 @@ import pytest
 import quadprog
 
 from bridle.deploy.guard.limits import Rows, SingularityLimit
-from bridle.deploy.guard.program import PENALTY, Constraints, nearest
+from bridle.deploy.guard.program import PENALTY, Constraints, nearest, tool_metric
 
 from .bodies import HOME, situation
 
@@ -135,6 +135,21 @@ def test_bounds_that_contradict_have_no_solution():
     opposed = rows(matrix, np.array([-0.1, -0.1]))
     wide = Constraints(np.full(7, -1.0), np.full(7, 1.0), opposed, NOTHING)
     assert nearest(np.zeros(7), wide) is None
+
+
+def test_the_tools_path_is_bent_least_where_that_is_asked_for():
+    random = np.random.default_rng(0)
+    s = situation(HOME)
+    jacobian, metric = s.model.tool_jacobian()[:3], tool_metric(s.model)
+    less = []
+    for _ in range(50):
+        wanted, constraints, _ = problem(random, hard=6, least=0.0)
+        changes = [
+            np.linalg.norm(jacobian @ (nearest(wanted, constraints, p).velocity - wanted))
+            for p in (None, metric)
+        ]
+        less.append(changes[1] / changes[0])
+    assert np.median(less) < 0.7
 
 
 def test_soft_limits_are_kept_apart_from_hard_ones():

@@ -81,7 +81,7 @@ class Situation:
         """
         squares = np.einsum("mi,mi->m", gradients, gradients)
         shares = (np.abs(gradients) / self.limits.acceleration).max(axis=1)
-        found = np.zeros_like(squares)
+        found: Vector = np.zeros(len(squares))
         np.divide(squares, shares, out=found, where=squares > 1e-24)
         return found
 
