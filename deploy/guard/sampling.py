@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from bridle.deploy.guard.limits import TorqueLimit, box
+from bridle.deploy.guard.limits import box
 from bridle.deploy.guard.model import RobotModel
 from bridle.deploy.guard.pairs import Pairs
 from bridle.deploy.robot import RobotDescription
@@ -36,6 +36,8 @@ class Samples:
     for joints without one."""
     names: tuple[str, ...]
     """Of the pairs (P,)."""
+    geoms: int
+    """Of the model."""
 
     @property
     def allowed(self) -> NDArray[np.bool_]:
@@ -87,6 +89,7 @@ def sample(robot: RobotDescription, count: int, seed: int) -> Samples:
         _speeds(model, some, limits.velocity),
         _torques(robot, model, some),
         tuple(pairs.name(i) for i in range(len(pairs))),
+        int(model.model.ngeom),
     )
 
 
@@ -104,7 +107,7 @@ def _speeds(model: RobotModel, postures: Vector, velocity: Vector) -> Vector:
 
 
 def _torques(robot: RobotDescription, model: RobotModel, postures: Vector) -> Vector:
-    """As `TorqueLimit` estimates them."""
+    """As `TorqueLimit` estimates them, for a robot that is slow."""
     available = np.array([np.inf if j.torque is None else j.torque for j in robot.joints])
     acceleration, still = robot.limits.acceleration, np.zeros(len(robot.joints))
     found = np.zeros((len(postures), 2, len(robot.joints)))
@@ -114,6 +117,3 @@ def _torques(robot: RobotDescription, model: RobotModel, postures: Vector) -> Ve
         found[k, 0] = np.abs(bias) / available
         found[k, 1] = (np.abs(bias) + np.abs(mass) @ acceleration) / available
     return found
-
-
-USABLE_TORQUE = TorqueLimit.USABLE if hasattr(TorqueLimit, "USABLE") else 0.8
