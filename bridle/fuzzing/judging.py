@@ -116,7 +116,9 @@ class _Findings:
         self.margins: dict[str, float] = {}
         self.details: list[str] = []
 
-    def _found(self, kind: str, bad: Vector, room: Vector, share: bool, what: list[str]) -> None:
+    def _found(
+        self, kind: str, bad: NDArray[np.bool_], room: Vector, share: bool, what: list[str]
+    ) -> None:
         """Room (T, k) or shares (T, k), of which some are bad (T, k)."""
         if not room.size:
             return

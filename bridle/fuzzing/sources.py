@@ -45,7 +45,7 @@ class Sources:
 
     def clean(self, way: CleanWay, begin: float) -> Source:
         """A policy that follows a way from `begin` [s] on."""
-        times = np.arange(16) * 0.05
+        times = np.linspace(0, 0.75, 16)
         return lambda t, q: Plan(self._names, times, way.at(t + times - begin))
 
     # -- what is well formed -----------------------------------------------------------------------
@@ -66,8 +66,11 @@ class Sources:
         """Slowly to and fro around the start."""
         size = self._random.uniform(0, 0.5, self._n)
         turns = 2 * np.pi * self._random.uniform(0.1, 1.0, self._n)
-        way = lambda t: self._start + size * np.sin(turns * t[:, None])  # noqa: E731
-        return lambda t, q: self._plan(way(t + self._times))
+
+        def plan(t: float, q: Vector) -> Plan:
+            return self._plan(self._start + size * np.sin(turns * (t + self._times)[:, None]))
+
+        return plan
 
     def _drift(self) -> Source:
         """Towards the nearest limits, on and on."""
@@ -106,10 +109,12 @@ class Sources:
         limits, share = self._limits, self._share(0.3, 3.0)
         end = self._random.uniform(limits.position_min, limits.position_max)
         end[0] = self._start[0] + self._random.uniform(-1, 1)
+        return self._straight_to(end, share)
 
+    def _straight_to(self, end: Vector, share: float) -> Source:
         def plan(t: float, q: Vector) -> Plan:
             way = end - q
-            seconds = float((np.abs(way) / (share * limits.velocity)).max())
+            seconds = float((np.abs(way) / (share * self._limits.velocity)).max())
             done = np.minimum(self._times / max(seconds, 1e-9), 1.0)
             return self._plan(q + done[:, None] * way)
 
@@ -145,8 +150,12 @@ class Sources:
         turns = 2 * np.pi * self._random.uniform(1, 40)
         every = float(self._random.choice([0.005, 0.01, 0.025]))
         times = np.arange(40) * every
-        way = lambda t: self._start + size * np.sin(turns * t[:, None])  # noqa: E731
-        return lambda t, q: Plan(self._names, times, way(t + times))
+
+        def plan(t: float, q: Vector) -> Plan:
+            way = self._start + size * np.sin(turns * (t + times)[:, None])
+            return Plan(self._names, times, way)
+
+        return plan
 
     def _stretched(self) -> Source:
         """Elbow and wrist through straight to the other side, and back."""
@@ -154,14 +163,7 @@ class Sources:
         for i in (2, 4):
             if self._random.integers(2) or i == 2:
                 end[i] = -end[i]
-
-        def plan(t: float, q: Vector) -> Plan:
-            way = end - q
-            seconds = float((np.abs(way) / (share * self._limits.velocity)).max())
-            done = np.minimum(self._times / max(seconds, 1e-9), 1.0)
-            return self._plan(q + done[:, None] * way)
-
-        return plan
+        return self._straight_to(end, share)
 
     def _too_fast(self) -> Source:
         """In any direction, at up to 30 times the speed limits."""

@@ -38,9 +38,9 @@ from bridle.deploy.robot import RobotDescription, load_robot
 
 Vector = NDArray[np.float64]
 
-WARM = 200
+WARM = 100
 """Ticks before anything is measured."""
-TRACED = 1000
+TRACED = 500
 """Ticks while memory is traced, which takes several times as long."""
 
 

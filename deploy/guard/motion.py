@@ -93,6 +93,9 @@ class Motions:
         edge = np.minimum(EDGE, (limits.position_max - limits.position_min) / 4)
         self._low, self._high = limits.position_min + edge, limits.position_max - edge
         self._build_up = limits.acceleration / limits.jerk
+        # What a stop from full speed and full acceleration takes at most.
+        speed = limits.velocity + limits.acceleration * self._build_up
+        self._stopping = speed * (speed / limits.acceleration + self._build_up)
 
     def towards(
         self,
@@ -122,9 +125,10 @@ class Motions:
         room = 2 * limits.jerk * (most - np.abs(v))
         steepest = np.minimum(sharpest, np.sqrt(np.maximum(room, 0.0))) * _SHARE
         a = np.minimum(np.maximum(target.a, -steepest), steepest)
-        ahead = np.where(v > 0, self._high - q, q - self._low)
-        fits = stopping_speed(np.maximum(ahead, 0.0), limits.acceleration, self._build_up)
-        if (np.abs(v) > fits).any() and not self._stops_inside(Posture(q, v, a)):
+        near = (q < self._low + self._stopping) | (q > self._high - self._stopping)
+        if near.any() and not self._stops_inside(Posture(q, v, a)):
+            ahead = np.where(v > 0, self._high - q, q - self._low)
+            fits = stopping_speed(np.maximum(ahead, 0.0), limits.acceleration, self._build_up)
             slower = np.minimum(np.maximum(v, -fits), fits)
             a = np.where(slower == v, a, 0.0)
             v = slower

@@ -91,6 +91,8 @@ class Pursuit:
             motion = self._motions.towards(before, target, time, speed, sharpest)
             if motion is None or motion.duration <= time * _LATE or now + time >= reference.ends:
                 break
+            if motion.duration > self._meetings[-1]:
+                break
         late = motion is None or motion.duration > time * _LATE
         if late:
             motion = self._chase(before, reference, now, speed, sharpest)

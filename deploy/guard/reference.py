@@ -1,6 +1,8 @@
 """What a chunk asks for as a motion: smooth, and no later than the chunk has it."""
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,16 +32,16 @@ class Reference:
 
     begins: float
     """Time of the chunk's first point, monotonic [s]."""
-    times: Vector
-    """(M,) monotonic [s]: the chunk's points, and before them the way to the first."""
-    positions: Vector
-    """(M, n) [rad]."""
-    velocities: Vector
-    """(M, n) [rad/s]: after each point; 0 after the last."""
-    once: Vector
-    """(M, n): F' at each point."""
-    twice: Vector
-    """(M, n): F."""
+    ends: float
+    """From here on it rests, monotonic [s]."""
+    edges: list[float]
+    """(K + 1) monotonic [s], in order: between them r is a cubic."""
+    middles: list[float]
+    """(K) of the pieces [s]."""
+    pieces: Vector
+    """(K, 4, n): r and its first three derivatives in the middle of each piece."""
+    last: Vector
+    """(n,) [rad]: where it rests."""
 
     @classmethod
     def of(cls, chunk: ActionChunk, before: ActionChunk | None = None) -> "Reference":
@@ -66,20 +68,22 @@ class Reference:
             way = (positions[0] - SMOOTHING * slope)[None]
             times = np.concatenate([[first - SMOOTHING], times])
         positions = np.concatenate([way, positions])
-        h, moves = np.diff(times)[:, None], np.diff(positions, axis=0)
-        # Two points at one time are a leap, which has no velocity.
-        v = np.divide(moves, h, out=np.zeros_like(moves), where=h > 0)
-        p, rest = positions[:-1], np.zeros((1, positions.shape[1]))
-        once = np.concatenate([rest, np.cumsum((p + v * h / 2) * h, axis=0)])
-        steps = (once[:-1] + (p / 2 + v * h / 6) * h) * h
-        twice = np.concatenate([rest, np.cumsum(steps, axis=0)])
-        velocities = np.concatenate([v, rest])
-        return cls(first, *(frozen(x) for x in (times, positions, velocities, once, twice)))
-
-    @property
-    def ends(self) -> float:
-        """From here on it rests, monotonic [s]."""
-        return float(self.times[-1]) + SMOOTHING
+        mean = _Mean.of(times, positions)
+        cuts = np.unique(np.concatenate([times - SMOOTHING, times, times + SMOOTHING]))
+        ends = float(times[-1]) + SMOOTHING
+        # Shorter pieces are of rounding: two cuts that are one.
+        cuts = cuts[(cuts >= first - 1e-9) & (cuts <= ends)]
+        cuts = cuts[np.concatenate([[True], np.diff(cuts) > 1e-9])]
+        lengths = np.diff(cuts)
+        middles = cuts[:-1] + lengths / 2
+        position, velocity, acceleration = mean.at(middles)
+        _, _, later = mean.at(middles + lengths / 4)
+        _, _, sooner = mean.at(middles - lengths / 4)
+        jerk = (later - sooner) / (lengths[:, None] / 2)
+        pieces = np.stack([position, velocity, acceleration, jerk], axis=1)
+        return cls(
+            first, ends, cuts.tolist(), middles.tolist(), frozen(pieces), frozen(positions[-1])
+        )
 
     def at(self, t: float) -> tuple[Vector, Vector, Vector]:
         """Position [rad], velocity [rad/s] and acceleration [rad/s^2], (n,) each.
@@ -89,18 +93,57 @@ class Reference:
         Args:
             t: monotonic time [s].
         """
-        rest = np.zeros(self.positions.shape[1])
         if t >= self.ends:
-            return self.positions[-1], rest, rest
+            rest = np.zeros_like(self.last)
+            return self.last, rest, rest
         if t < self.begins:
             there, _, _ = self.at(self.begins)
+            rest = np.zeros_like(self.last)
             return there, rest, rest
-        around = np.array([t - SMOOTHING, t, t + SMOOTHING])
+        k = min(max(bisect_right(self.edges, t) - 1, 0), len(self.middles) - 1)
+        x = t - self.middles[k]
+        p, v, a, j = self.pieces[k]
+        half = 0.5 * x
+        position: Vector = p + x * (v + half * (a + (x / 3) * j))
+        velocity: Vector = v + x * (a + half * j)
+        acceleration: Vector = a + x * j
+        return position, velocity, acceleration
+
+
+class _Mean(NamedTuple):
+    """The mean over the triangle, anywhere."""
+
+    times: Vector
+    positions: Vector
+    velocities: Vector
+    """(M, n) [rad/s]: after each point; 0 after the last."""
+    once: Vector
+    """(M, n): F' at each point."""
+    twice: Vector
+    """(M, n): F."""
+
+    @classmethod
+    def of(cls, times: Vector, positions: Vector) -> "_Mean":
+        """Of what is linear between points (M,) [s] and (M, n) [rad]."""
+        h, moves = np.diff(times)[:, None], np.diff(positions, axis=0)
+        # Two points at one time are a leap, which has no velocity.
+        v = np.divide(moves, h, out=np.zeros_like(moves), where=h > 0)
+        p, rest = positions[:-1], np.zeros((1, positions.shape[1]))
+        once = np.concatenate([rest, np.cumsum((p + v * h / 2) * h, axis=0)])
+        steps = (once[:-1] + (p / 2 + v * h / 6) * h) * h
+        twice = np.concatenate([rest, np.cumsum(steps, axis=0)])
+        return cls(times, positions, np.concatenate([v, rest]), once, twice)
+
+    def at(self, t: Vector) -> tuple[Vector, Vector, Vector]:
+        """Position, velocity and acceleration at times (K,), (K, n) each."""
+        around = t[:, None] + SMOOTHING * np.array([-1.0, 0.0, 1.0])
         k = np.maximum(self.times.searchsorted(around, "right") - 1, 0)
-        x = (around - self.times[k])[:, None]
+        x = (around - self.times[k])[..., None]
         p, v, f = self.positions[k], self.velocities[k], self.once[k]
         share = _WEIGHTS / SMOOTHING**2
-        position: Vector = share @ (self.twice[k] + x * (f + x * (p / 2 + x * v / 6)))
-        velocity: Vector = share @ (f + x * (p + x * v / 2))
-        acceleration: Vector = share @ (p + x * v)
-        return position, velocity, acceleration
+        whole = self.twice[k] + x * (f + x * (p / 2 + x * v / 6))
+        return (
+            np.einsum("s,ksn->kn", share, whole),
+            np.einsum("s,ksn->kn", share, f + x * (p + x * v / 2)),
+            np.einsum("s,ksn->kn", share, p + x * v),
+        )

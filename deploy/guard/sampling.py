@@ -47,9 +47,8 @@ class Samples:
 
     @property
     def middle(self) -> Vector:
-        """An allowed posture with the tool near the middle of where it may be (n,); of all, where
-        none is."""
-        some = np.flatnonzero(self.allowed if self.allowed.any() else self.inside | True)
+        """A posture with the tool near the middle of where it may be (n,) [rad]."""
+        some = np.flatnonzero(self.allowed if self.allowed.any() else np.ones_like(self.inside))
         apart = np.linalg.norm(self.tools[some] - self.tools[some].mean(axis=0), axis=1)
         found: Vector = self.postures[some[apart.argmin()]]
         return found
@@ -78,13 +77,13 @@ def sample(robot: RobotDescription, count: int, seed: int) -> Samples:
         tools[k] = model.tool
         for i in pairs.near(margin):
             near[k, i] = pairs.distance(i, margin) < margin
-    inside = (tools @ normals.T <= offsets).all(axis=1)
+    inside: NDArray[np.bool_] = (tools @ normals.T <= offsets).all(axis=1)
     some = postures[inside] if inside.any() else postures
     return Samples(
         postures,
         tools,
         inside,
-        ~near.any(axis=1),
+        np.logical_not(near.any(axis=1)),
         near.mean(axis=0),
         _speeds(model, some, limits.velocity),
         _torques(robot, model, some),

@@ -13,7 +13,7 @@ from bridle.deploy.robot import Joint, RobotDescription
 POSTURES = 2000
 """Drawn at random."""
 SLOW_BUILD_UP = 0.2
-"""An acceleration that takes longer to build up makes the robot sluggish, and every stop long [s]."""
+"""An acceleration that takes longer to build up makes every stop long [s]."""
 FREE_OFTEN = 0.01
 """A limit that leaves less than this share of postures is probably a mistake."""
 NEAR_OFTEN = 0.5

@@ -1,16 +1,16 @@
 """Say whether a robot's limits are sane.
 
-Without a robot: what its limits mean in numbers, over random postures, and what is odd about them. A
-table of the joints says how long and how far each takes to stop from full speed, and how long its
-acceleration takes to build up; under it, how fast the tool can become, which parts of the body are
-too near each other by construction, how much of what the arm reaches the workspace leaves, and what
-the motors have to give. --picture draws the workspace from the side and from above.
+No robot is needed: what the limits mean in numbers, over random postures, and what is odd about
+them. A table of the joints says how long and how far each takes to stop from full speed, how long
+its acceleration takes to build up, and what its motor has to give; under it, how fast the tool can
+become, which parts of the body are too near each other by construction, and how much of what the
+arm reaches the workspace leaves. --picture draws the workspace from the side and from above.
 
 The exit status is 1 if there is an error, 0 with warnings.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +24,8 @@ from bridle.commands import parse
 from bridle.deploy.guard.sanity import POSTURES, JointReport, Report, examine
 from bridle.deploy.robot import load_robot
 from bridle.deploy.tightening import load_tightening, tighten
+
+_NAME = 20
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,16 @@ def main(arguments: Sequence[str]) -> int:
 
 def _show(report: Report) -> None:
     console = Console()
-    heads = ("range", "velocity", "acc.", "jerk", "build-up", "stop", "stop", "torque")
+    # Made for 80 columns.
+    heads = ("from", "to", "v", "a", "jerk", "a/j ms", "stop ms", "rad", "still", "full")
     table = Table(
-        "joint",
-        *(Column(head, justify="right") for head in heads),
+        Column("joint", no_wrap=True, max_width=_NAME),
+        *(Column(head, justify="right", no_wrap=True) for head in heads),
         title=report.robot,
-        caption="rad, rad/s, rad/s^2, rad/s^3; ms; time ms and way rad of a stop from full speed; "
-        "largest estimated share of the torque, standing and at full acceleration",
+        padding=(0, 0),
+        caption="range, largest velocity, acceleration and jerk in rad and s; time to build the "
+        "acceleration up; time and way of a stop from full speed; largest share of the torque "
+        "that standing still and full acceleration take, by estimate",
     )
     for joint in report.joints:
         table.add_row(joint.name, *_cells(joint))
@@ -100,16 +105,15 @@ def _show(report: Report) -> None:
 
 
 def _cells(joint: JointReport) -> tuple[str, ...]:
-    torque = "-"
-    if joint.standing_torque is not None and joint.full_torque is not None:
-        torque = f"{joint.standing_torque:.0%} {joint.full_torque:.0%}"
+    torques = (joint.standing_torque, joint.full_torque)
     return (
-        f"{joint.low:.2f} {joint.high:.2f}",
+        f"{joint.low:.2f}",
+        f"{joint.high:.2f}",
         f"{joint.velocity:g}",
         f"{joint.acceleration:g}",
         f"{joint.jerk:g}",
         f"{1e3 * joint.build_up:.0f}",
         f"{1e3 * joint.stop_time:.0f}",
         f"{joint.stop_distance:.3f}",
-        torque,
+        *("-" if torque is None else f"{torque:.0%}" for torque in torques),
     )

@@ -56,13 +56,13 @@ class Situation:
     def reach(self, levers: Vector) -> Vector:
         """How much a distance may shrink while the robot comes to rest, at most (P,) [m].
 
-        With the larger of the present and the wanted speed of each joint, half as much again for
+        With the larger of the present and the wanted speed of each joint, a quarter more for
         what the limits make of it, for T and half the time it takes to brake.
 
         Args:
             levers: how fast each joint changes it at most (P, n) [m/rad].
         """
-        speed = 1.5 * np.maximum(np.abs(self.v), np.abs(self.wanted))
+        speed = 1.25 * np.maximum(np.abs(self.v), np.abs(self.wanted))
         braking = float((speed / self.limits.acceleration).max())
         reach: Vector = (levers @ speed) * (self.delay + braking / 2)
         return reach
