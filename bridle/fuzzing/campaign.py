@@ -10,6 +10,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Thread
 from typing import Any, TextIO
 
 import bridle.deploy
@@ -87,7 +88,7 @@ class Campaign:
         os.environ["OMP_NUM_THREADS"] = "1"
         pending: deque[Future[list[dict[str, Any]]]] = deque()
         with ProcessPoolExecutor(
-            self.workers, get_context("spawn"), initializer=_begin, initargs=(self.robot,)
+            self.workers, get_context("spawn"), initializer=_begin_worker, initargs=(self.robot,)
         ) as pool:
             try:
                 for batch in batches:
@@ -98,6 +99,18 @@ class Campaign:
                     yield pending.popleft().result()
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin_worker(robot: RobotDescription) -> None:
+    Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+    _begin(robot)
+
+
+def _leave_with(parent: int) -> None:
+    """End this process when its parent was killed: nobody would ask it for more, or end it."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
 
 
 def _begin(robot: RobotDescription) -> None:

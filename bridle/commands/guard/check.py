@@ -32,7 +32,7 @@ _NAME = 20
 class Options:
     """Options of `bridle guard check`."""
 
-    robot: Annotated[str, tyro.conf.Positional]
+    robot: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ROBOT")]
     """Robot file (YAML), or the name of one that comes with Bridle."""
     limits: Path | None = None
     """File (YAML) with tighter limits for a task."""
