@@ -84,7 +84,8 @@ class Follower:
         self.limits, self.dt, self._latency = limits, 1.0 / robot.rates.command, robot.latency
         self.names = robot.joint_names
         body = (robot.workspace, robot.half_spaces, robot.tool_speed, robot.collision)
-        if robot.model is None and any((*body, robot.separation, robot.singularity)):
+        torques = any(joint.torque is not None for joint in robot.joints)
+        if robot.model is None and any((*body, robot.separation, robot.singularity, torques)):
             raise RobotError(f"{robot.name} has limits of its body, and no model of it")
         self.model = RobotModel(robot.model or _BARE, len(robot.joints))
         # The arm's joints wait for one another; a gripper must not keep them waiting.

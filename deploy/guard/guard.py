@@ -15,20 +15,13 @@ from bridle.deploy.guard.motion import Posture
 from bridle.deploy.guard.pursuit import Bound
 from bridle.deploy.guard.reference import Reference
 from bridle.deploy.guard.state import Advice, Command, GuardError, GuardState, Intervention, Mode
+from bridle.deploy.guard.watching import Watch, stopped
 from bridle.deploy.robot import RobotDescription, frozen
 
 Vector = NDArray[np.float64]
 
 NOTICEABLE = 5e-3
 """A command further than this from what the chunk asked for counts as an intervention [rad]."""
-FOLLOWING = 0.04
-"""A robot that stands still further than this from its command does not follow it [rad]..."""
-PATIENCE = 0.5
-"""...once it has done so for this long [s]."""
-STILL = 2e-3
-"""A robot that has moved less than this stands still [rad]."""
-SETTLED = 0.1
-"""A robot that has not been seen to move for so long stands where it is [s]."""
 
 
 class Guard:
@@ -58,13 +51,7 @@ class Guard:
         """
         self.robot, self.limits = robot, robot.limits
         self.dt = 1.0 / robot.rates.command
-        self._tolerance = frozen(
-            [
-                math.inf if j.tracking_tolerance is None else j.tracking_tolerance
-                for j in robot.joints
-            ]
-        )
-        self._close = frozen(np.where(np.isinf(self._tolerance), math.inf, FOLLOWING))
+        self._watch = Watch(robot)
         self._follower = Follower(robot, keep_path=keep_path)
 
     def start(self, q_measured: Vector, now: float) -> GuardState:
@@ -121,8 +108,8 @@ class Guard:
             point, i = (int(k) for k in np.argwhere(outside > reach)[0])
             raise ChunkRefused(
                 "range",
-                f"{self._name(i)} at {chunk.positions[point, i]:.4g} rad, its limits are "
-                f"[{limits.position_min[i]:.4g}, {limits.position_max[i]:.4g}] rad: wrong unit?",
+                f"{self.robot.joints[i].name} at {chunk.positions[point, i]:.4g} rad, its limits "
+                f"are [{limits.position_min[i]:.4g}, {limits.position_max[i]:.4g}] rad: wrong unit?",
             )
         age, oldest = now - chunk.observed_at, self.robot.watchdogs.chunk_arrival
         if age < -FUTURE:
@@ -183,14 +170,14 @@ class Guard:
             now: monotonic time [s].
         """
         try:
-            state = self._witness(state, q_measured, now)
+            state = self._watch.witness(state, q_measured, now)
             if state.mode is Mode.LATCHED:
                 return self._brake(state, None)
             outcome = self._advance(state, q_measured, measured_at, now)
         except Exception as error:
             # Whatever went wrong, the stop that was prepared before needs none of it.
             detail = f"{type(error).__name__}: {error}"
-            outcome = _stopped("failure", "", math.nan, math.nan, "", detail)
+            outcome = stopped("failure", "", math.nan, math.nan, "", detail)
             if state.mode is Mode.LATCHED:
                 return self._brake(state, outcome)
         if isinstance(outcome, Intervention):
@@ -225,9 +212,9 @@ class Guard:
             raise GuardError(f"no reset while braking: still moving at {fastest:.3f} rad/s")
         measured = np.asarray(q_measured, np.float64)
         if measured.shape == state.q.shape:
-            if now - state.seen_at < SETTLED and (np.abs(measured - state.q) > self._close).any():
+            if not self._watch.settled(state, measured, now):
                 raise GuardError("no reset while the robot moves, away from its command")
-            measured = self._where(state, measured)
+            measured = self._watch.where(state, measured)
         return replace(
             self.start(measured, now),
             why="waiting for a chunk after the reset",
@@ -238,65 +225,17 @@ class Guard:
             holds=state.holds,
         )
 
-    def _where(self, state: GuardState, q_measured: Vector) -> Vector:
-        """Where the robot is; joints near their command, and those that stall, keep it."""
-        near = np.abs(q_measured - state.q) <= self._close
-        return np.where(np.isinf(self._tolerance) | near, state.q, q_measured)
-
-    def _witness(self, state: GuardState, q_measured: Vector, now: float) -> GuardState:
-        """Remember when the robot was last seen to move, or to be where it was commanded."""
-        if q_measured.shape != state.q.shape:
-            return state
-        moved = np.isfinite(self._tolerance) & (np.abs(q_measured - state.seen) > STILL)
-        close = np.abs(q_measured - state.q) <= self._close
-        if not (moved.any() or close.all()):
-            return state
-        return replace(state, seen=frozen(q_measured), seen_at=now)
-
     def _advance(
         self, state: GuardState, q_measured: Vector, measured_at: float, now: float
     ) -> tuple[GuardState, Command] | Intervention:
         """The next step, or why there has to be a stop."""
-        cause = self._cause(state, q_measured, measured_at, now)
+        cause = self._watch.cause(state, q_measured, measured_at, now)
         if cause is not None:
             return cause
         # A hold is carried through to rest, so that whoever stands there sees it for what it is.
         if state.reference is None or (state.mode is Mode.HOLD and not state.at_rest):
             return self._brake(state, None)
         return self._follow(state, state.reference, now)
-
-    def _cause(
-        self, state: GuardState, q_measured: Vector, measured_at: float, now: float
-    ) -> Intervention | None:
-        """What forbids following the chunk."""
-        watchdogs = self.robot.watchdogs
-        age = now - measured_at
-        if not age <= watchdogs.joint_states:
-            return _stopped("joint_states", "", age, watchdogs.joint_states, "s", "old")
-        if q_measured.shape != state.q.shape or not np.isfinite(q_measured).all():
-            return _stopped("joint_states", "", math.nan, math.nan, "", "not n finite numbers")
-        error = np.abs(state.q - q_measured)
-        stays = now - state.seen_at > PATIENCE
-        tolerance = np.minimum(self._tolerance, self._close) if stays else self._tolerance
-        if (error > tolerance).any():
-            i = int((error / tolerance).argmax())
-            where = "from where the robot stands still" if stays else "from the measured position"
-            return _stopped(
-                "tracking", self._name(i), float(error[i]), float(tolerance[i]), "rad", where
-            )
-        age = 0.0 if state.chunk is None else now - state.chunk.observed_at
-        if not age <= watchdogs.chunk:
-            return _stopped("chunk", "", age, watchdogs.chunk, "s", "since its observation")
-        if self.robot.separation is not None:
-            age, oldest = now - state.reported_at, self.robot.separation.max_age
-            if not age <= oldest:
-                return _stopped("obstacles", "", age, oldest, "s", "since the last report")
-        if state.advice.mode is Mode.HOLD:
-            return _stopped("familiarity", "", math.nan, math.nan, "", state.advice.why)
-        return None
-
-    def _name(self, joint: int) -> str:
-        return self.robot.joints[joint].name
 
     def _follow(
         self, state: GuardState, reference: Reference, now: float
@@ -316,7 +255,7 @@ class Guard:
             obstacles=[replace(o, radius=o.radius + age * o.speed) for o in state.obstacles],
         )
         if isinstance(step, Violation):
-            return _stopped(*step)
+            return stopped(*step)
         posture = _sealed(step.posture)
         mean = (posture.q - state.q) / self.dt
         mean.setflags(write=False)
@@ -347,8 +286,8 @@ class Guard:
         leap to it later: at rest, the command goes to the robot.
         """
         reference, entered = state.reference, state.mode in (Mode.NOMINAL, Mode.CAUTION)
-        if cause.rule == "tracking" and state.at_rest and now - state.seen_at > PATIENCE:
-            posture = _sealed(state.posture._replace(q=self._where(state, q_measured)))
+        if cause.rule == "tracking" and state.at_rest and self._watch.stuck(state, now):
+            posture = _sealed(state.posture._replace(q=self._watch.where(state, q_measured)))
             state = replace(state, posture=posture, stop=self._follower.stop(posture), stopping=0.0)
         state = replace(
             state,
@@ -390,10 +329,3 @@ def _sealed(posture: Posture) -> Posture:
 def _bent(bound: Bound, moved: float) -> Intervention | None:
     """An intervention, where the command is not where the chunk wants it."""
     return Intervention(*bound, moved) if moved > NOTICEABLE else None
-
-
-def _stopped(
-    rule: str, what: str, value: float, bound: float, unit: str, detail: str
-) -> Intervention:
-    """A reason to stop; how far that moves the command is not known yet."""
-    return Intervention(rule, what, value, bound, unit, math.nan, detail)
