@@ -106,10 +106,11 @@ class Guard:
         )
         if (outside > reach).any():
             point, i = (int(k) for k in np.argwhere(outside > reach)[0])
+            name, value = self.robot.joints[i].name, chunk.positions[point, i]
+            low, high = limits.position_min[i], limits.position_max[i]
             raise ChunkRefused(
                 "range",
-                f"{self.robot.joints[i].name} at {chunk.positions[point, i]:.4g} rad, its limits "
-                f"are [{limits.position_min[i]:.4g}, {limits.position_max[i]:.4g}] rad: wrong unit?",
+                f"{name} at {value:.4g} rad, its limits are {low:.4g} and {high:.4g} rad: wrong unit?",
             )
         age, oldest = now - chunk.observed_at, self.robot.watchdogs.chunk_arrival
         if age < -FUTURE:

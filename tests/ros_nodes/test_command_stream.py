@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bridle.deploy.chunks import ActionChunk
-from bridle.deploy.guard import Guard, Mode
 from bridle.deploy.execution.shaping import Shaper
+from bridle.deploy.guard import Guard, Mode
 from bridle.deploy.robot import load_robot
 from bridle.ros_nodes.command_stream import CommandStream
 
