@@ -110,7 +110,7 @@ class Guard:
             low, high = limits.position_min[i], limits.position_max[i]
             raise ChunkRefused(
                 "range",
-                f"{name} at {value:.4g} rad, its limits are {low:.4g} and {high:.4g} rad: wrong unit?",
+                f"{name} at {value:.4g} rad, its limits are {low:.4g}, {high:.4g}: wrong unit?",
             )
         age, oldest = now - chunk.observed_at, self.robot.watchdogs.chunk_arrival
         if age < -FUTURE:
