@@ -17,7 +17,7 @@ Vector = NDArray[np.float64]
 
 HOME = np.array([-0.5, -0.5, 0.5, -0.5, -0.5, 0.0]) * np.pi
 """Of the arm, the tool in front of the base and pointing down [rad]."""
-POSTS, WALLS = 5, 27
+POSTS, WALLS = 8, 27
 POST, RING = 0.01, 0.10
 """Radius of a post, and of the ring that they stand on around the palm [m]."""
 APART = 0.10

@@ -330,12 +330,12 @@ def test_a_tick_is_timed_with_all_that_can_be_near(tmp_path, capsys):
     assert cage["joints"] == 6
     assert cage["rows"][0] >= 40
     assert cage["pairs"][0] >= 12
-    assert cage["solved"] > 0.5
+    assert cage["share"] > 0.3
     assert cage["ratio"] == pytest.approx(result["median_ms"] / cage["mink"]["median_ms"])
     assert result["free"]["ticks"] == result["wall"]["ticks"] == 100
     # What one tick would keep is more than this.
     assert result["memory"]["traced_growth_bytes_per_tick"] < 100
-    assert "times a step of mink" in capsys.readouterr().out.replace("\n", " ")
+    assert "a tick of the guard" in capsys.readouterr().out
 
 
 def test_a_benchmark_of_no_time_is_refused():

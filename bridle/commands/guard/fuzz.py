@@ -37,7 +37,7 @@ class Options:
     """Options of `bridle guard fuzz`."""
 
     cases: int = 1000
-    """Cases to run; about five a second and core."""
+    """Cases to run; three to six a second and core."""
     seed: int = 0
     """Seed of the campaign."""
     workers: int | None = None
