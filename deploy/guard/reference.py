@@ -12,7 +12,7 @@ from bridle.deploy.robot import frozen
 
 Vector = NDArray[np.float64]
 
-SMOOTHING = 0.034
+SMOOTHING = 0.04
 """w: the mean over a triangle this far to both sides is taken [s]."""
 _WEIGHTS = np.array([1.0, -2.0, 1.0])
 
