@@ -238,7 +238,7 @@ def test_a_rehearsal_heeds_a_calibration_if_it_is_told_to(bundle, tmp_path):
     assert (episode.holds, episode.refused) == (0, 0)
     episode, robot = rehearse(strict)
     assert episode.chunks[0].assessment is None
-    assert np.abs(robot.commands[-1] - robot.commands[0]).max() > 0.05
+    assert np.abs(robot.commands[-1] - robot.commands[0]).max() > 0.02
 
 
 def test_what_is_familiar_is_executed_as_if_nobody_watched(bundle, tmp_path):
