@@ -14,7 +14,11 @@ its parts near each other; `joint`: near the end of a joint; `singular`: a wrist
 """
 PLACES: tuple[Place, ...] = get_args(Place)
 ROOM = 2e-3
-"""What is left to every limit at least [m] or [rad]."""
+"""What is left to every limit at least, beyond the robot's allowance [m] or [rad].
+
+A robot that is put closer to a limit than it may be beside its commands can be told not to go
+further out, and still be outside for a moment.
+"""
 STRIDE = 0.05
 """Between postures that are tried on the way to a limit [rad]."""
 _TRIES = 8
@@ -28,7 +32,10 @@ class Places:
         self._geometry = geometry
         limits = geometry.robot.limits
         n = geometry.n_arm
-        self._low, self._high = limits.position_min[:n], limits.position_max[:n]
+        allowance = geometry.robot.allowance
+        self._body = allowance.body
+        self._low = limits.position_min[:n] + allowance.joint
+        self._high = limits.position_max[:n] - allowance.joint
 
     def draw(self, random: np.random.Generator, place: Place) -> Vector:
         """Joint positions of the arm (n_arm,) [rad]."""
@@ -48,17 +55,18 @@ class Places:
         return q
 
     def trouble(self, q: Vector, room: float = ROOM) -> Place | None:
-        """The limit to which less than `room` is left, if there is one."""
+        """The limit to which less than `room` and the allowance is left, if there is one."""
+        body = self._body + room
         if (np.minimum(q - self._low, self._high - q) < room).any():
             return "joint"
         geometry = self._geometry
         geometry.place(q)
-        if (geometry.wall_slacks() < room).any():
+        if (geometry.wall_slacks() < body).any():
             return "wall"
         if geometry.is_pierced():
             return "surroundings"
-        distance, pair = geometry.nearest(geometry.margin + room)
-        if distance < geometry.margin + room:
+        distance, pair = geometry.nearest(geometry.margin + body)
+        if distance < geometry.margin + body:
             return "surroundings" if geometry.to_surroundings[pair] else "itself"
         return None
 

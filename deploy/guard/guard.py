@@ -84,6 +84,8 @@ class Guard:
             observed_at=-math.inf,
             seen=q,
             seen_at=now,
+            still=q,
+            still_since=now,
         )
 
     def accept(self, state: GuardState, chunk: ActionChunk, now: float) -> GuardState:
@@ -200,8 +202,8 @@ class Guard:
     def reset(self, state: GuardState, q_measured: Vector, now: float) -> GuardState:
         """Start anew where the robot is; chunks observed before are void. The counters go on.
 
-        A joint that is near its command keeps it, and so does one without a tracking tolerance (a
-        gripper on an object): the command must not leap to where a servo that lags is just now.
+        A joint without a tracking tolerance (a gripper on an object) keeps its command. The robot
+        has to stand still: the command must not leap to where a servo that lags is just now.
 
         Raises:
             GuardError: still moving or following a chunk, or not n finite numbers.
@@ -214,7 +216,7 @@ class Guard:
         measured = np.asarray(q_measured, np.float64)
         if measured.shape == state.q.shape:
             if not self._watch.settled(state, measured, now):
-                raise GuardError("no reset while the robot moves, away from its command")
+                raise GuardError("no reset while the robot moves")
             measured = self._watch.where(state, measured)
         return replace(
             self.start(measured, now),

@@ -110,6 +110,9 @@ class GuardState:
     """Where the robot was at `seen_at` (n,) [rad]."""
     seen_at: float
     """When it was last seen to move, or to be where it was commanded."""
+    still: Vector
+    """Where the robot has been, to a hair, since `still_since` (n,) [rad]."""
+    still_since: float
     advice: Advice = field(default_factory=Advice)
     obstacles: tuple[Obstacle, ...] = ()
     """What moved around the robot when it was last reported."""

@@ -40,23 +40,22 @@ class Watch:
         return now - state.seen_at > PATIENCE
 
     def settled(self, state: GuardState, q_measured: Vector, now: float) -> bool:
-        """Whether the robot stands, or is where it was commanded."""
-        return now - state.seen_at >= SETTLED or not self._away(state, q_measured).any()
-
-    def _away(self, state: GuardState, q_measured: Vector) -> NDArray[np.bool_]:
-        away: NDArray[np.bool_] = np.abs(q_measured - state.q) > self._close
-        return away
+        """Whether the robot stands, or is where it was commanded to a hair."""
+        away = np.abs(q_measured - state.q) > np.where(np.isinf(self._tolerance), math.inf, STILL)
+        return now - state.still_since >= SETTLED or not away.any()
 
     def where(self, state: GuardState, q_measured: Vector) -> Vector:
-        """Where the robot is; joints near their command, and those that stall, keep it."""
-        near = np.abs(q_measured - state.q) <= self._close
-        return np.where(np.isinf(self._tolerance) | near, state.q, q_measured)
+        """Where the robot is; a joint that stalls on what it holds keeps its command."""
+        return np.where(np.isinf(self._tolerance), state.q, q_measured)
 
     def witness(self, state: GuardState, q_measured: Vector, now: float) -> GuardState:
         """Remember when the robot was last seen to move, or to be where it was commanded."""
         if q_measured.shape != state.q.shape:
             return state
-        moved = np.isfinite(self._tolerance) & (np.abs(q_measured - state.seen) > STILL)
+        follows = np.isfinite(self._tolerance)
+        if (np.abs(q_measured - state.still)[follows] > STILL).any():
+            state = replace(state, still=frozen(q_measured), still_since=now)
+        moved = follows & (np.abs(q_measured - state.seen) > STILL)
         close = np.abs(q_measured - state.q) <= self._close
         if not (moved.any() or close.all()):
             return state

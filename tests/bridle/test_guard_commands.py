@@ -131,7 +131,7 @@ def without_barriers(robot):
 
 
 def test_a_guard_that_does_not_look_at_the_body_is_found_out():
-    found = tally_of(World(ROBOT, without_barriers), range(24))
+    found = tally_of(World(ROBOT, without_barriers), range(20, 50))
     assert found.violations["workspace"] > 0
     assert found.violations["collision"] > 0
     assert not found.ok

@@ -363,14 +363,16 @@ def test_a_second_stop_keeps_the_first_reason(loop):
     assert loop.guard.stop(state, "second", loop.now).why == "first"
 
 
-def test_a_reset_keeps_the_command_that_the_robot_is_coming_to(loop):
+def test_a_reset_waits_for_a_robot_that_is_still_coming(loop):
     moving(loop)
     loop.state = loop.guard.stop(loop.state, "why", loop.now)
     loop.rest()
-    command = loop.state.q
-    loop.measured = command + np.array([0.03, 0.0])
+    with pytest.raises(GuardError, match="while the robot moves"):
+        loop.guard.reset(loop.state, loop.state.q + np.array([0.03, 0.0]), loop.now)
+    for _ in range(100):
+        loop.tick()
     loop.reset()
-    np.testing.assert_array_equal(loop.state.q, command)
+    np.testing.assert_allclose(loop.state.q, loop.measured)
     loop.obeys()
 
 
