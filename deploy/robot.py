@@ -134,6 +134,8 @@ class Allowance:
     """From the tool's half-spaces and between geoms [m]."""
     speed: float = 0.0
     """Share of the velocity limits and of the tool's speed."""
+    acceleration: float = 0.0
+    """Share of the acceleration limits."""
 
 
 @dataclass(frozen=True)
@@ -312,11 +314,12 @@ def _separation(content: Any, tick: float) -> Separation:
 
 
 def _allowance(content: Any) -> Allowance:
-    values = mapping(content, "allowance", ("joint", "body", "speed"))
+    values = mapping(content, "allowance", ("joint", "body", "speed", "acceleration"))
     return Allowance(
         number(values["joint"], "allowance.joint", 0.0, 0.1),
         number(values["body"], "allowance.body", 0.0, 0.1),
         number(values["speed"], "allowance.speed", 0.0, 0.5),
+        number(values["acceleration"], "allowance.acceleration", 0.0, 0.5),
     )
 
 

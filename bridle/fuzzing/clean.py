@@ -13,8 +13,9 @@ ROOM = 0.03
 """To walls, and to what stands around the robot, on the whole way [m]."""
 ROOM_OF_JOINTS = 0.1
 """To the ends of joints [rad]."""
-ROOM_TO_ITSELF = 0.008
-"""To the robot itself [m]: some of its parts are never much further from each other."""
+ROOM_TO_ITSELF = 2e-3
+"""To the robot itself, beyond its allowance [m]: some of its parts are never much further from each
+other."""
 SHARES = {"velocity": 0.7, "acceleration": 0.3, "jerk": 0.3}
 """Of the limits that the fastest joint uses at most; torques may not allow all of them."""
 TOOL_SHARE = 0.7
@@ -103,6 +104,7 @@ def _well_inside(geometry: Geometry, way: CleanWay) -> bool:
         geometry.place(q)
         if gap.min() < ROOM_OF_JOINTS or (geometry.wall_slacks() < ROOM).any():
             return False
-        if not (geometry.is_free(ROOM, itself=False) and geometry.is_free(ROOM_TO_ITSELF)):
+        to_itself = ROOM_TO_ITSELF + geometry.robot.allowance.body
+        if not (geometry.is_free(ROOM, itself=False) and geometry.is_free(to_itself)):
             return False
     return True

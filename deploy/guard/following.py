@@ -147,7 +147,7 @@ class Follower:
         if posture is not None:
             broken = constraints.broken(posture.v)
             if broken is None:
-                found = self._judged(before, step, posture, obstacles)
+                found = self._judged(before, step, posture, situation)
                 if isinstance(found, Motion):
                     return Step(posture, found, 0.0, reason)
                 if found.rule == "check":
@@ -157,7 +157,7 @@ class Follower:
                 reason = Bound(*broken)
         bent = self._bent(before, situation, constraints, acceleration)
         if bent is not None:
-            found = self._judged(before, step, bent, obstacles)
+            found = self._judged(before, step, bent, situation)
             if isinstance(found, Motion):
                 return Step(bent, found, 0.0, reason)
             if found.rule == "check":
@@ -180,6 +180,7 @@ class Follower:
             limits=self.limits,
             model=self.model,
             obstacles=tuple(obstacles),
+            lower=None if self._body.pairs is None else self._body.pairs.lower(),
             build_up=self._build_up,
         )
 
@@ -206,7 +207,7 @@ class Follower:
         return None if motion is None else motion.at(self.dt)
 
     def _judged(
-        self, before: Posture, step: Vector, after: Posture, obstacles: Sequence[Obstacle]
+        self, before: Posture, step: Vector, after: Posture, s: Situation
     ) -> Motion | Violation:
         """The stop that may follow a command, or what speaks against all of them."""
         earlier = before.q - step * self.dt
@@ -218,7 +219,7 @@ class Follower:
             violation = self._checker.violation(before, step, after, stop)
             if violation is None:
                 violation = self._surroundings.violation(
-                    earlier, before.q, after.q, stop, obstacles
+                    earlier, before.q, after.q, stop, s.obstacles, s.lower
                 )
             if violation is None:
                 return stop
@@ -245,6 +246,7 @@ def _kept(robot: RobotDescription) -> JointLimits:
         position_min=limits.position_min + more,
         position_max=limits.position_max - more,
         velocity=limits.velocity * (1 - robot.allowance.speed),
+        acceleration=limits.acceleration * (1 - robot.allowance.acceleration),
     )
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from bridle.deploy.guard.model import TOOL, RobotModel
 
 Vector = NDArray[np.float64]
-Indices = NDArray[np.intp]
+Indices = NDArray[np.int_]
 
 
 class Pairs:
@@ -31,13 +31,11 @@ class Pairs:
         self._first, self._second = ends.T
         radii = compiled.geom_rbound
         self._radii = radii[self._first].copy()
-        self._boxes: Indices = np.flatnonzero(kinds[self._second] == box)
+        boxes = (kinds[self._second] == box)[:, None]
         self._planes: Indices = np.flatnonzero(kinds[self._second] == plane)
-        self._halves = compiled.geom_size[self._second[self._boxes]].copy()
-        self._balls: Indices = np.setdiff1d(
-            np.arange(len(ends)), np.concatenate([self._boxes, self._planes])
-        )
-        self._radii[self._balls] += radii[self._second[self._balls]]
+        # Anything else than a box or a plane is a ball: a box of no size, and a radius.
+        self._halves = np.where(boxes, compiled.geom_size[self._second], 0.0)
+        self._radii += np.where(boxes[:, 0], 0.0, radii[self._second])
         self._names = tuple(f"{model.name(a)} and {model.name(b)}" for a, b in pairs)
         self.levers = _pair_levers(model, ends)
         """How fast each pair can come together at most, by each joint (P, n) [m/rad]: holds in
@@ -50,32 +48,28 @@ class Pairs:
     def lower(self) -> Vector:
         """Lower bounds of the distances (P,) [m]: of balls around the first of each pair."""
         data = self.model.data
-        apart = data.geom_xpos[self._first] - data.geom_xpos[self._second]
-        found = np.empty(len(apart))
-        found[self._balls] = np.sqrt(np.einsum("pi,pi->p", *[apart[self._balls]] * 2))
-        for some, kind in ((self._boxes, "box"), (self._planes, "plane")):
-            if not len(some):
-                continue
-            axes = data.geom_xmat[self._second[some]].reshape(-1, 3, 3)
-            local = np.einsum("pij,pi->pj", axes, apart[some])
-            if kind == "box":
-                beyond = np.maximum(np.abs(local) - self._halves, 0.0)
-                found[some] = np.sqrt(np.einsum("pi,pi->p", beyond, beyond))
-            else:
-                found[some] = local[:, 2]
-        lower: Vector = found - self._radii
-        return lower
+        places = data.geom_xpos
+        axes = data.geom_xmat.reshape(-1, 3, 3)[self._second]
+        local = np.einsum("pij,pi->pj", axes, places[self._first] - places[self._second])
+        beyond = np.maximum(np.abs(local) - self._halves, 0.0)
+        found: Vector = np.sqrt(np.einsum("pi,pi->p", beyond, beyond))
+        found[self._planes] = local[self._planes, 2]
+        found -= self._radii
+        return found
 
     def near(self, furthest: Vector | float) -> list[int]:
         """Pairs that may be nearer than `furthest`, a number or one each (P,) [m]."""
-        if not self.pairs:
-            return []
         found: list[int] = np.flatnonzero(self.lower() < furthest).tolist()
         return found
 
     def distance(self, i: int, furthest: float) -> float:
         """Signed distance of pair i [m], `furthest` where it is more."""
         return self.model.distance(*self.pairs[i], furthest)
+
+    def distances(self, some: Sequence[int], furthest: float) -> list[float]:
+        """Signed distances of some pairs [m], `furthest` where they are more."""
+        distance = self.model.distance
+        return [distance(*self.pairs[i], furthest) for i in some]
 
     def name(self, i: int) -> str:
         """Of pair i."""

@@ -1,5 +1,6 @@
 """What a chunk asks for as a motion: smooth, and no later than the chunk has it."""
 
+import math
 from bisect import bisect_right
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridle.deploy.chunks import ActionChunk
-from bridle.deploy.robot import frozen
+from bridle.deploy.robot import JointLimits, frozen
 
 Vector = NDArray[np.float64]
 
-SMOOTHING = 0.04
-"""w: the mean over a triangle this far to both sides is taken [s]."""
+SMOOTHING = (0.03, 0.04)
+"""Smallest and largest w: the mean over a triangle this far to both sides is taken [s]. With less,
+corners come faster than a pursuit that looks 25 ms ahead can follow."""
+SHARE = 0.75
+"""Of the limits of acceleration and jerk that a corner may take; a sharper one takes a larger w."""
 _WEIGHTS = np.array([1.0, -2.0, 1.0])
 
 
@@ -27,7 +31,8 @@ class Reference:
 
     and so are its derivatives, with F' and p in place of F. What is straight stays as it is and
     in time; a corner at which the velocity changes by dv is passed at a distance of dv w / 6, with
-    an acceleration of at most dv / w. No velocity is larger than those of the chunk.
+    an acceleration of at most dv / w and a jerk of at most dv / w^2. One w is taken for the whole
+    chunk, by its sharpest corner. No velocity is larger than those of the chunk.
     """
 
     begins: float
@@ -44,33 +49,37 @@ class Reference:
     """(n,) [rad]: where it rests."""
 
     @classmethod
-    def of(cls, chunk: ActionChunk, before: ActionChunk | None = None) -> "Reference":
+    def of(
+        cls, chunk: ActionChunk, limits: JointLimits, before: ActionChunk | None = None
+    ) -> "Reference":
         """Prepare for a chunk.
 
         Args:
             chunk: what is asked for from now on.
+            limits: those of acceleration and jerk tell how sharp a corner may be.
             before: the chunk that it follows. What that one asked for last, moved to where this one
                 begins, is taken for the way there; without it, the way that the first two points
                 lead back to.
         """
-        first = chunk.observed_at + chunk.times[0]
+        first, back = chunk.observed_at + chunk.times[0], SMOOTHING[1]
         times, positions = chunk.observed_at + chunk.times, chunk.positions
-        if before is not None and before.observed_at + before.times[0] < first - SMOOTHING:
+        if before is not None and before.observed_at + before.times[0] < first - back:
             known = before.observed_at + before.times
-            kept = known[(known > first - SMOOTHING) & (known < first - 1e-6)]
-            instants = np.array([first - SMOOTHING, *kept, first])
+            kept = known[(known > first - back) & (known < first - 1e-6)]
+            instants = np.array([first - back, *kept, first])
             way = np.array([before.reference(t)[0] for t in instants])
             way = way[:-1] + (positions[0] - way[-1])
             times = np.concatenate([instants[:-1], times])
         else:
             same = len(times) < 2 or times[1] == times[0]
             slope = 0.0 if same else (positions[1] - positions[0]) / (times[1] - times[0])
-            way = (positions[0] - SMOOTHING * slope)[None]
-            times = np.concatenate([[first - SMOOTHING], times])
+            way = (positions[0] - back * slope)[None]
+            times = np.concatenate([[first - back], times])
         positions = np.concatenate([way, positions])
-        mean = _Mean.of(times, positions)
-        cuts = np.unique(np.concatenate([times - SMOOTHING, times, times + SMOOTHING]))
-        ends = float(times[-1]) + SMOOTHING
+        w = _half_width(times, positions, limits)
+        mean = _Mean.of(times, positions, w)
+        cuts = np.unique(np.concatenate([times - w, times, times + w]))
+        ends = float(times[-1]) + w
         # Shorter pieces are of rounding: two cuts that are one.
         cuts = cuts[(cuts >= first - 1e-9) & (cuts <= ends)]
         cuts = cuts[np.concatenate([[True], np.diff(cuts) > 1e-9])]
@@ -110,9 +119,25 @@ class Reference:
         return position, velocity, acceleration
 
 
+def _half_width(times: Vector, positions: Vector, limits: JointLimits) -> float:
+    """Half width [s] for the corners between points (M,) [s] and (M, n) [rad]."""
+    least, most = SMOOTHING
+    # Two points at one time are a leap: as sharp as can be.
+    h = np.maximum(np.diff(times), 1e-6)[:, None]
+    corners = np.abs(np.diff(np.diff(positions, axis=0) / h, axis=0))
+    turn = corners.max(axis=0, initial=0.0)
+    sharp = max(
+        float((turn / (SHARE * limits.acceleration)).max()),
+        math.sqrt(float((turn / (SHARE * limits.jerk)).max())),
+    )
+    return min(max(sharp, least), most)
+
+
 class _Mean(NamedTuple):
     """The mean over the triangle, anywhere."""
 
+    width: float
+    """w [s]."""
     times: Vector
     positions: Vector
     velocities: Vector
@@ -123,8 +148,8 @@ class _Mean(NamedTuple):
     """(M, n): F."""
 
     @classmethod
-    def of(cls, times: Vector, positions: Vector) -> "_Mean":
-        """Of what is linear between points (M,) [s] and (M, n) [rad]."""
+    def of(cls, times: Vector, positions: Vector, width: float) -> "_Mean":
+        """Of what is linear between points (M,) [s] and (M, n) [rad], over w [s]."""
         h, moves = np.diff(times)[:, None], np.diff(positions, axis=0)
         # Two points at one time are a leap, which has no velocity.
         v = np.divide(moves, h, out=np.zeros_like(moves), where=h > 0)
@@ -132,15 +157,15 @@ class _Mean(NamedTuple):
         once = np.concatenate([rest, np.cumsum((p + v * h / 2) * h, axis=0)])
         steps = (once[:-1] + (p / 2 + v * h / 6) * h) * h
         twice = np.concatenate([rest, np.cumsum(steps, axis=0)])
-        return cls(times, positions, np.concatenate([v, rest]), once, twice)
+        return cls(width, times, positions, np.concatenate([v, rest]), once, twice)
 
     def at(self, t: Vector) -> tuple[Vector, Vector, Vector]:
         """Position, velocity and acceleration at times (K,), (K, n) each."""
-        around = t[:, None] + SMOOTHING * np.array([-1.0, 0.0, 1.0])
+        around = t[:, None] + self.width * np.array([-1.0, 0.0, 1.0])
         k = np.maximum(self.times.searchsorted(around, "right") - 1, 0)
         x = (around - self.times[k])[..., None]
         p, v, f = self.positions[k], self.velocities[k], self.once[k]
-        share = _WEIGHTS / SMOOTHING**2
+        share = _WEIGHTS / self.width**2
         whole = self.twice[k] + x * (f + x * (p / 2 + x * v / 6))
         return (
             np.einsum("s,ksn->kn", share, whole),

@@ -6,6 +6,7 @@ Nothing here is linearised: postures along the way are placed, and what is measu
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from bridle.deploy.guard.check import SLACK, Violation
 from bridle.deploy.guard.limits import Obstacle, SeparationLimit
 from bridle.deploy.guard.model import RobotModel
 from bridle.deploy.guard.motion import Motion
-from bridle.deploy.guard.pairs import Pairs, tool_levers
+from bridle.deploy.guard.pairs import Indices, Pairs, tool_levers
 from bridle.deploy.robot import HalfSpace
 
 Vector = NDArray[np.float64]
@@ -47,6 +48,25 @@ class Body:
     """From what moves."""
 
 
+class _Ends(NamedTuple):
+    """Where pieces of a stop begin, or where they end."""
+
+    times: Vector
+    """(K,) [s]."""
+    postures: Vector
+    """(K, n) [rad]."""
+    distances: Vector
+    """(K, W) [m]; infinite where it does not matter any more."""
+
+    def of(self, some: NDArray[np.bool_]) -> "_Ends":
+        """Those of some pieces (K,)."""
+        return _Ends(*(each[some] for each in self))
+
+    def and_then(self, more: "_Ends") -> "_Ends":
+        """These, then more."""
+        return _Ends(*(np.concatenate(each) for each in zip(self, more, strict=True)))
+
+
 class Surroundings:
     """Judges commands and their stops by the tool's place and speed and by distances.
 
@@ -55,7 +75,7 @@ class Surroundings:
     Distances are the tool's to its half-spaces, then those of the pairs. Along a stop they are
     looked at by bisection: where one is d and e at the ends of a piece in which it can change by no
     more than m, it is never below (d + e - m) / 2 between them; where that is not enough, the piece
-    is halved.
+    is halved, all such pieces at a time.
     """
 
     def __init__(self, body: Body, dt: float, latency: float) -> None:
@@ -78,6 +98,7 @@ class Surroundings:
         after: Vector,
         stop: Motion,
         obstacles: Sequence[Obstacle] = (),
+        lower: Vector | None = None,
     ) -> Violation | None:
         """The first rule that going from `before` to `after`, and stopping then, would break.
 
@@ -87,6 +108,7 @@ class Surroundings:
             after: the command to be judged (n,) [rad], one period later.
             stop: the stop prepared for it.
             obstacles: what moves around the robot.
+            lower: of `before`, lower bounds of the distances of the pairs (P,) [m], if known.
         """
         if not math.isinf(self.body.tool_speed):
             found = self._too_fast(earlier, before, after, stop)
@@ -96,27 +118,28 @@ class Surroundings:
             found = self._reached(after, before, stop, obstacles)
             if found is not None:
                 return found
-        return self._too_near(before, after, stop) if len(self._least) else None
+        if not len(self._least):
+            return None
+        if lower is None:
+            self._model.place(before)
+            lower = self._pairs.lower()
+        return self._too_near(before, after, stop, lower)
 
     # -- distances ---------------------------------------------------------------------------------
 
-    def _too_near(self, before: Vector, after: Vector, stop: Motion) -> Violation | None:
+    def _too_near(
+        self, before: Vector, after: Vector, stop: Motion, lower: Vector
+    ) -> Violation | None:
         lowest, highest = stop.range
         reach = self._levers @ (highest - lowest)
+        nearer = lower - self._levers[self._n_walls :] @ np.abs(after - before)
         self._model.place(after)
-        walls = self._walls()
-        near = self._pairs.near((self._least + reach)[self._n_walls :])
         # So written that nan is near.
-        watched = np.array(
-            [
-                *np.flatnonzero(~(walls > reach[: self._n_walls])).tolist(),
-                *(self._n_walls + i for i in near),
-            ],
-            int,
-        )
+        far = np.concatenate([self._walls(), nearer]) > self._least + reach
+        watched = np.flatnonzero(~far)
         if not len(watched):
             return None
-        start = self._distances(watched, walls)
+        start = self._distances(watched)
         found = self._below("command", watched, start, before)
         if found is not None:
             return found
@@ -124,29 +147,47 @@ class Surroundings:
         if not left.any():
             return None
         watched, start = watched[left], start[left]
-        end = stop.position(stop.duration)
-        self._model.place(end)
-        distances = self._distances(watched, self._walls())
-        found = self._below("stop", watched, distances, before)
+        rest = stop.position(stop.duration)
+        self._model.place(rest)
+        end = self._distances(watched)
+        found = self._below("stop", watched, end, before)
         if found is not None:
             return found
-        pieces = [(watched, 0.0, after, start, stop.duration, end, distances)]
-        while pieces:
-            watched, t0, q0, d0, t1, q1, d1 = pieces.pop()
-            change = self._levers[watched] @ np.abs(q1 - q0)
-            left = ~(d0 + d1 - change >= 2 * self._least[watched])
-            if not left.any() or change[left].max() < SPACING:
-                continue
-            watched, d0, d1 = watched[left], d0[left], d1[left]
-            middle = (t0 + t1) / 2
-            q = stop.position(middle)
-            self._model.place(q)
-            distances = self._distances(watched, self._walls())
-            found = self._below("stop", watched, distances, before)
-            if found is not None:
-                return found
-            pieces.append((watched, t0, q0, d0, middle, q, distances))
-            pieces.append((watched, middle, q, distances, t1, q1, d1))
+        ends = (0.0, after, start), (stop.duration, rest, end)
+        first, last = (_Ends(*(np.array([each]) for each in end)) for end in ends)
+        return self._between(first, last, watched, stop, before)
+
+    def _between(
+        self, first: "_Ends", last: "_Ends", watched: Indices, stop: Motion, before: Vector
+    ) -> Violation | None:
+        """The first distance that is too short within some pieces of a stop, all of them at once.
+
+        Args:
+            first: where they begin.
+            last: where they end.
+            watched: what distances they have (W,).
+            stop: what they are of.
+            before: the last command (n,) [rad].
+        """
+        least, levers = self._least[watched], self._levers[watched].T
+        while len(first.times):
+            change = np.abs(last.postures - first.postures) @ levers
+            unsure = ~(first.distances + last.distances - change >= 2 * least)
+            some = np.where(unsure, change, 0.0).max(axis=1) >= SPACING
+            first, last, unsure = first.of(some), last.of(some), unsure[some]
+            times = (first.times + last.times) / 2
+            postures = np.array([stop.position(t) for t in times.tolist()])
+            # What is far enough everywhere in a piece is not looked at in it again.
+            distances = np.full(unsure.shape, np.inf)
+            for k, posture in enumerate(postures):
+                self._model.place(posture)
+                distances[k, unsure[k]] = self._distances(watched[unsure[k]])
+            for row in distances[~(distances >= least).all(axis=1)]:
+                found = self._below("stop", watched, row, before)
+                if found is not None:
+                    return found
+            middle = _Ends(times, postures.reshape(first.postures.shape), distances)
+            first, last = first.and_then(middle), middle.and_then(last)
         return None
 
     def _walls(self) -> Vector:
@@ -154,13 +195,14 @@ class Surroundings:
         distances: Vector = self._offsets - self._normals @ self._model.tool
         return distances
 
-    def _distances(self, watched: NDArray[np.int_], walls: Vector) -> Vector:
+    def _distances(self, watched: Indices) -> Vector:
         """Of some, in the posture that the model is in [m]."""
-        n, pairs = self._n_walls, self._pairs
-        return np.array([walls[i] if i < n else pairs.distance(i - n, 1.0) for i in watched])
+        n = int(watched.searchsorted(self._n_walls))
+        pairs = self._pairs.distances((watched[n:] - self._n_walls).tolist(), 1.0)
+        return np.append(self._walls()[watched[:n]], pairs)
 
     def _below(
-        self, name: str, watched: NDArray[np.int_], distances: Vector, before: Vector
+        self, name: str, watched: Indices, distances: Vector, before: Vector
     ) -> Violation | None:
         """The first that is too short, unless it was as short before."""
         # So written that nan is a violation.
@@ -168,7 +210,7 @@ class Surroundings:
         if not short.any():
             return None
         self._model.place(before)
-        was = self._distances(watched[short], self._walls())
+        was = self._distances(watched[short])
         worse = ~(distances[short] >= was - _WORSE)
         if not worse.any():
             return None

@@ -63,17 +63,34 @@ def test_gradients_of_distances_are_their_derivatives():
     model, agree = arm(), {True: [], False: []}
     pairs = model.pairs()
     for q in poses(25, spread=2.0):
-        for a, b in pairs:
+        model.place(q)
+        found = model.distances(pairs, [2.0] * len(pairs))
+        assert found.which == list(range(len(pairs)))
+        for (a, b), value, gradient in zip(pairs, found.values, found.gradients, strict=True):
             model.place(q)
-            found = model.distance_gradient(a, b, 2.0)
-            assert found is not None
+            assert value == model.distance(a, b, 2.0)
             slope = along(lambda m, a=a, b=b: m.distance(a, b, 2.0), q, step=1e-5)
-            agree[found.value > 0].append(np.allclose(found.gradient, slope, atol=2e-3))
+            agree[value > 0].append(np.allclose(gradient, slope, atol=2e-3))
     # Where two places are equally near there is a kink, and inside one another the nearest
     # surface jumps.
     assert len(agree[True]) > 400
     assert np.mean(agree[True]) > 0.98
     assert np.mean(agree[False]) > 0.8
+
+
+def test_only_distances_of_pairs_that_are_near_are_given():
+    model = arm()
+    pairs = model.pairs()
+    model.place(HOME)
+    everything = model.distances(pairs, [2.0] * len(pairs))
+    middle = float(np.median(everything.values))
+    near = model.distances(pairs, [middle] * len(pairs))
+    assert near.which == np.flatnonzero(everything.values < middle).tolist()
+    np.testing.assert_array_equal(near.values, everything.values[near.which])
+    np.testing.assert_array_equal(near.gradients, everything.gradients[near.which])
+    nothing = model.distances(pairs, [-1.0] * len(pairs))
+    assert nothing.which == []
+    assert nothing.gradients.shape == (0, model.n_joints)
 
 
 def named_pairs(model):

@@ -6,7 +6,7 @@ import pytest
 from bridle.deploy.chunks import ActionChunk
 from bridle.deploy.guard.motion import Motions, Posture
 from bridle.deploy.guard.pursuit import Pursuit
-from bridle.deploy.guard.reference import SMOOTHING, Reference
+from bridle.deploy.guard.reference import SHARE, SMOOTHING, Reference
 from bridle.deploy.robot import JointLimits
 
 N = 3
@@ -97,11 +97,11 @@ def test_a_target_that_cannot_be_stopped_before_a_limit_is_slowed_down():
 # -- the reference ---------------------------------------------------------------------------------
 
 
-def triangle(chunk, t, count=4001):
+def triangle(chunk, t, width, count=4001):
     """The mean over the triangle, summed."""
     shifts = np.linspace(-1, 1, count)
     weights = 1 - np.abs(shifts)
-    times = t + SMOOTHING * shifts
+    times = t + width * shifts
     columns = []
     for column in chunk.positions.T:
         value = np.interp(times - chunk.observed_at, chunk.times, column)
@@ -117,10 +117,12 @@ def test_a_reference_is_the_mean_over_a_triangle_with_its_derivatives():
     for _ in range(20):
         times = np.cumsum(random.uniform(0.01, 0.08, 8))
         chunk = ActionChunk(5.0, times, random.normal(size=(8, N)))
-        reference = Reference.of(chunk)
+        reference = Reference.of(chunk, LIMITS)
+        width = reference.ends - 5.0 - times[-1]
+        assert SMOOTHING[0] - 1e-9 <= width <= SMOOTHING[1] + 1e-9
         for t in 5.0 + random.uniform(times[0], times[-1] + 0.1, 5):
             position, velocity, acceleration = reference.at(t)
-            np.testing.assert_allclose(position, triangle(chunk, t), atol=1e-4)
+            np.testing.assert_allclose(position, triangle(chunk, t, width), atol=1e-4)
             h = 1e-5
             before, after = reference.at(t - h), reference.at(t + h)
             np.testing.assert_allclose((after[0] - before[0]) / (2 * h), velocity, atol=0.05)
@@ -130,7 +132,7 @@ def test_a_reference_is_the_mean_over_a_triangle_with_its_derivatives():
 
 def test_what_is_straight_stays_as_it_is_and_in_time():
     chunk = ActionChunk(1.0, np.arange(8) * 0.05, np.outer(np.arange(8), [0.1, -0.05, 0.02]))
-    reference = Reference.of(chunk)
+    reference = Reference.of(chunk, LIMITS)
     for t in (1.0, 1.013, 1.2, 1.3):
         position, velocity, acceleration = reference.at(t)
         np.testing.assert_allclose(position, chunk.reference(t)[0], atol=1e-12)
@@ -146,18 +148,41 @@ def test_a_corner_stays_one_when_the_next_chunk_begins_at_it():
     first = ActionChunk(0.0, np.arange(6) * 0.05, points)
     second = ActionChunk(0.1, np.arange(4) * 0.05, points[2:])
     whole, alone, knowing = (
-        Reference.of(first),
-        Reference.of(second),
-        Reference.of(second, first),
+        Reference.of(first, LIMITS),
+        Reference.of(second, LIMITS),
+        Reference.of(second, LIMITS, first),
     )
     t = 0.11
     assert knowing.at(t)[0] == pytest.approx(whole.at(t)[0], abs=1e-9)
     assert abs(alone.at(t)[0] - whole.at(t)[0]) > 1e-3
 
 
+def test_a_corner_is_cut_no_more_than_its_sharpness_asks_for():
+    """And is taken with the share of the limits that is meant for corners."""
+    least, most = SMOOTHING
+    widths = []
+    for dv in (0.01, 0.25, 0.4, 3.0):
+        slopes = np.array([0, 0, 0, dv, dv, dv])
+        chunk = ActionChunk(0.0, np.arange(7) * 0.05, np.append(0, slopes.cumsum() * 0.05)[:, None])
+        limits = LIMITS[:1]
+        reference = Reference.of(chunk, limits)
+        width = reference.ends - 0.3
+        widths.append(width)
+        fine = np.array([np.stack(reference.at(t)) for t in np.arange(0.05, 0.25, 1e-4)])[..., 0]
+        if width < most - 1e-9:
+            assert np.abs(fine[:, 2]).max() <= SHARE * limits.acceleration[0] * 1.001
+            jerk = np.diff(fine[:, 2]) / 1e-4
+            assert np.abs(jerk).max() <= SHARE * limits.jerk[0] * 1.001
+        off = reference.at(0.15)[0][0] - chunk.positions[3, 0]
+        assert off == pytest.approx(dv * width / 6, rel=1e-6)
+    assert widths[0] == pytest.approx(least)
+    assert widths[-1] == pytest.approx(most)
+    assert widths == sorted(widths)
+
+
 def test_a_leap_between_two_points_at_one_time_has_no_velocity_of_its_own():
     chunk = ActionChunk(0.0, np.array([0.0, 0.1, 0.1, 0.2]), np.array([[0.0], [0], [1], [1]]))
-    reference = Reference.of(chunk)
+    reference = Reference.of(chunk, LIMITS)
     assert reference.at(0.05)[0] == pytest.approx(0.0, abs=1e-9)
     assert reference.at(0.15)[0] == pytest.approx(1.0, abs=1e-9)
     assert reference.at(0.1)[0] == pytest.approx(0.5, abs=1e-9)
@@ -171,7 +196,7 @@ def test_a_reference_within_the_limits_is_followed_and_caught_up_with():
     times = np.arange(61) * 0.05
     amplitude = np.array([0.4, 0.2, 0.5])
     chunk = ActionChunk(0.0, times, amplitude * np.sin(3 * times)[:, None])
-    reference, pursuit = Reference.of(chunk), Pursuit(slice(0, N), LIMITS, names, dt)
+    reference, pursuit = Reference.of(chunk, LIMITS), Pursuit(slice(0, N), LIMITS, names, dt)
     # From rest, and 0.3 rad beside it.
     posture = Posture(np.array([0.3, -0.3, 0.1]), np.zeros(N), np.zeros(N))
     errors, bounds = [], []

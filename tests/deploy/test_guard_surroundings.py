@@ -141,6 +141,12 @@ def distances(loop):
     return min(body.pairs.distance(i, 1.0) for i in range(len(body.pairs))), model.tool
 
 
+def distance_to(loop, obstacle):
+    follower = loop.guard._follower
+    follower.model.place(loop.state.q)
+    return follower._body.separation.distances(follower.model, obstacle)[0].min()
+
+
 def test_driven_into_the_table_the_arm_stays_above_it_and_goes_on_along_it():
     loop = start()
     down = np.array([0.0, 0.9, 0.0, 0.0, 0.0, 0.0])
@@ -176,13 +182,17 @@ def test_without_a_report_of_what_moves_it_holds_where_one_is_needed():
     x, y, z = distances(loop)[1].tolist()
     c, s = np.cos(-0.3), np.sin(-0.3)
     near = Obstacle((c * x - s * y, s * x + c * y, z), 0.05, 1.6)
-    before = loop.state.q
+    # It may slide around it, but come no nearer, and not get to the other side.
+    apart = [distance_to(loop, near)]
     for _ in range(10):
         loop.state = loop.guard.see(loop.state, [near], loop.now)
         loop.follow(back, 0.05)
-    assert loop.state.q[0] > before[0] - 0.02
+        apart.append(distance_to(loop, near))
+    assert apart[0] < 0.05
+    assert min(apart) > apart[0] - 1e-3
+    assert loop.state.q[0] > back[0] + 0.1
     rules = {c.intervention.rule for c in loop.commands[-50:] if c.intervention}
-    assert rules == {"separation"}
+    assert "separation" in rules
 
 
 def test_at_caution_it_is_slower_and_at_hold_it_stands():
@@ -199,7 +209,7 @@ def test_at_caution_it_is_slower_and_at_hold_it_stands():
         fastest[mode] = max(abs(c.velocity[0]) for c in loop.commands[began:])
     assert loop.state.why == "unusual"
     assert fastest[Mode.NOMINAL] > 0.9
-    assert fastest[Mode.CAUTION] == pytest.approx(0.2 * 2.5, rel=0.03)
+    assert fastest[Mode.CAUTION] == pytest.approx(0.2 * 2.5 * 0.95, rel=0.03)
     loop.state = loop.guard.advise(loop.state, Mode.HOLD, "two scores agree")
     loop.follow(target(loop, [0.3, 0, 0, 0, 0, 0]), 0.5)
     assert loop.state.mode is Mode.HOLD

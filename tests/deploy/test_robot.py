@@ -82,7 +82,7 @@ def test_what_is_optional_is_as_the_file_has_it(content, tmp_path):
         HalfSpace("door", (0.6, 0.8, 0.0), -0.5),
     )
     assert robot.collision == Collision(margin=0.01)
-    assert robot.allowance == Allowance(joint=0.005, body=0.006, speed=0.03)
+    assert robot.allowance == Allowance(joint=0.006, body=0.008, speed=0.05, acceleration=0.05)
     assert robot.separation == Separation(uncertainty=0.05, max_age=0.2)
     assert robot.singularity == Singularity(least=0.02, near=0.06)
     assert robot.joints[0].torque is None
@@ -120,6 +120,10 @@ def test_a_model_is_looked_at_when_it_is_read(content, tmp_path, text, message):
     with pytest.raises(RobotError, match=message) as error:
         load(content, tmp_path)
     assert "\n" not in str(error.value)
+
+
+def allowed(**values):
+    return {"joint": 0.0, "body": 0.0, "speed": 0.0, "acceleration": 0.0} | values
 
 
 def put(*path_and_value):
@@ -194,8 +198,9 @@ def drop(*path):
         (put("half_spaces", [{**FLOOR, "normal": [0, 1, "0"]}]), "normal: expected a number"),
         (put("half_spaces", [{**FLOOR, "offset": math.inf}]), r"half_spaces\[0\].offset: .* inf"),
         (put("allowance", {"joint": 0.001}), "allowance: key 'body' is missing"),
-        (put("allowance", {"joint": 0.001, "body": -1.0, "speed": 0}), "allowance.body: .* got -1"),
-        (put("allowance", {"joint": 9, "body": 0.0, "speed": 0.0}), "allowance.joint: .* got 9"),
+        (put("allowance", allowed(body=-1.0)), "allowance.body: .* got -1"),
+        (put("allowance", allowed(joint=9)), "allowance.joint: .* got 9"),
+        (put("allowance", allowed(acceleration=1)), "allowance.acceleration: .* got 1"),
         (put("collision", 0.01), "collision: expected the keys margin, got 0.01"),
         (put("collision", {}), "collision: key 'margin' is missing"),
         (put("collision", "pairs", []), "collision: unknown key 'pairs'; known: margin"),

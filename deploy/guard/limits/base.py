@@ -45,6 +45,8 @@ class Situation:
     model: RobotModel
     """In the configuration q."""
     obstacles: tuple[Obstacle, ...] = ()
+    lower: Vector | None = None
+    """Lower bounds of the distances of the geoms that are to be kept apart (P,) [m], if known."""
     build_up: float = 0.0
     """Time in which the acceleration goes from nothing to its limit, a / j [s]."""
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bridle.deploy.guard.limits.base import Excess, Limit, Rows, Situation, Vector
+from bridle.deploy.guard.limits.base import Excess, Limit, Rows, Situation
 from bridle.deploy.guard.model import RobotModel
 from bridle.deploy.guard.pairs import Pairs
 from bridle.deploy.robot import RobotError
@@ -45,21 +45,18 @@ class CollisionLimit(Limit):
 
     def rows(self, s: Situation) -> Rows | None:
         """See the class."""
-        gradients: list[Vector] = []
-        rooms, names = [], []
-        reaches = np.minimum(self.margin + s.reach(self.pairs.levers), self.horizon)
-        for i in self.pairs.near(reaches):
-            found = s.model.distance_gradient(*self.pairs.pairs[i], float(reaches[i]))
-            # Where nothing the joints do changes it, there is nothing to ask of them.
-            if found is None or np.abs(found.gradient).max() < STILL:
-                continue
-            gradients.append(-found.gradient)
-            rooms.append(found.value - self.margin)
-            names.append(self.pairs.name(i))
-        if not gradients:
+        pairs = self.pairs
+        reaches = np.minimum(self.margin + s.reach(pairs.levers), self.horizon)
+        lower = pairs.lower() if s.lower is None else s.lower
+        near = np.flatnonzero(lower < reaches).tolist()
+        found = s.model.distances([pairs.pairs[i] for i in near], reaches[near].tolist())
+        # Where nothing the joints do changes it, there is nothing to ask of them.
+        asked = np.flatnonzero(np.abs(found.gradients).max(axis=1, initial=0.0) >= STILL)
+        if not len(asked):
             return None
-        matrix = np.array(gradients)
-        return Rows(matrix, s.approach(matrix, np.array(rooms)), tuple(names))
+        matrix = -found.gradients[asked]
+        bound = s.approach(matrix, found.values[asked] - self.margin)
+        return Rows(matrix, bound, tuple(pairs.name(near[found.which[i]]) for i in asked))
 
     def excess(self, model: RobotModel) -> Excess | None:
         """See `Limit`; the value is the smallest distance of any pair."""
