@@ -17,7 +17,7 @@ from bridle.deploy.familiarity.guardian import Guardian
 from bridle.deploy.familiarity.scores import Planned
 from bridle.deploy.familiarity.watching import Listener, Watcher, retimed
 from bridle.deploy.kinematics import Kinematics
-from bridle.deploy.robot import load_robot
+from bridle.deploy.robot import RobotDescription, RobotError, load_robot
 from bridle.deploy.runtime import Runtime
 from bridle.deploy.senses import Observation, Senses
 from bridle.deploy.steering import Steering, SteeringConfig
@@ -71,6 +71,7 @@ class PolicyServer:
         conservative: ConservativeConfig | None = None,
         guardian: Guardian | None = None,
         listener: Listener | None = None,
+        robot: RobotDescription | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Load the kinematics of the bundle.
@@ -84,11 +85,12 @@ class PolicyServer:
             conservative: how chunks are moved to where they are more probable; None: they are not.
             guardian: slows the robot where a chunk is unfamiliar, and holds it; None: nothing does.
             listener: is told of every chunk that is sampled.
+            robot: the robot; None: the one of that name that comes with Bridle.
             clock: the time of `Observation.time` [s].
 
         Raises:
             KinematicsError: the bundle's arm does not fit its joint names.
-            RobotError: its robot is not known.
+            RobotError: its robot is not known, or has other joints.
             InferenceError: the policy cannot be executed so.
         """
         self.manifest = bundle.manifest
@@ -104,7 +106,12 @@ class PolicyServer:
         self.extra_keys = self._senses.extra_keys
         self.steering = Steering(steering)
         self._random = np.random.default_rng(seed)
-        self._robot = load_robot(self.manifest.robot)
+        self._robot = load_robot(self.manifest.robot) if robot is None else robot
+        if list(self._robot.joint_names) != self.manifest.joint_names:
+            raise RobotError(
+                f"{self._robot.name} has the joints {', '.join(self._robot.joint_names)}; "
+                f"the bundle is for {', '.join(self.manifest.joint_names)}"
+            )
         self._tracks = np.array([j.tracking_tolerance is not None for j in self._robot.joints])
         self._execution = ExecutionConfig() if execution is None else execution
         self._sampler = ChunkSampler(runtime, self._execution)

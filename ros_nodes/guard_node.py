@@ -100,7 +100,7 @@ class GuardNode(LifecycleNode):
         self._latched_by = ""
         self._refused = 0
         self._last_refusal = ""
-        self._last_intervention = ""
+        self._last_intervention = self._last_moved = ""
         self._published: tuple[str, str] | None = None
 
     # -- lifecycle ---------------------------------------------------------------------------------
@@ -286,6 +286,7 @@ class GuardNode(LifecycleNode):
         if command.intervention is not None:
             rule = command.intervention.rule
             self._last_intervention = str(command.intervention)
+            self._last_moved = f"{command.intervention.moved:.4f}"
         # Not the numbers: an age grows with every tick.
         if (self._state.mode, rule) != self._published:
             self._published = (self._state.mode, rule)
@@ -332,6 +333,7 @@ class GuardNode(LifecycleNode):
                 "last_refusal": self._last_refusal,
                 "interventions": state.interventions,
                 "last_intervention": self._last_intervention,
+                "last_moved_rad": self._last_moved,
                 "holds": state.holds,
             },
         )

@@ -60,6 +60,9 @@ class PolicyParams:
     """Parameters of policy_node."""
 
     bundle: str = param("Folder of the bundle to serve.")
+    robot: str = param(
+        "Robot file (YAML), or the name of one that comes with Bridle; empty: the bundle's.", ""
+    )
     key: str = param("Public key that must have signed the bundle; empty: anyone may have.", "")
     provider: str = param(f"What runs the network: {', '.join(CHOICES)}.", "cpu")
     threads: int = param("Threads of one inference.", 1)
@@ -150,6 +153,7 @@ class PolicyNode(LifecycleNode):
         signer = Path(self.params.key) if self.params.key else None
         bundle = load_bundle(Path(self.params.bundle), signer)
         verify_confined(bundle)
+        robot = load_robot(self.params.robot or bundle.manifest.robot)
         runtime = Runtime(bundle, self.params.provider, self.params.threads)
         steering = SteeringConfig(
             hold=self.params.correction_hold, max_offset=self.params.max_nudge
@@ -169,9 +173,10 @@ class PolicyNode(LifecycleNode):
             execution=execution,
             conservative=self.params.conservative(),
             guardian=self._guardian,
+            robot=robot,
         )
         server.warm_up()
-        joints = load_robot(bundle.manifest.robot).joints
+        joints = robot.joints
         self._grips = {"open": joints[-1].position[0], "close": joints[-1].position[1]}
         self._server = server
         self._channels = {spec.name: spec.shape[-1] for spec in bundle.manifest.inputs}
@@ -191,7 +196,7 @@ class PolicyNode(LifecycleNode):
         self.create_subscription(String, "instruction", self._on_instruction, qos.LATCHED)
         self.create_timer(0.25, self._publish_diagnostics)
         self.get_logger().info(
-            f"serving {self.params.bundle}: {bundle.manifest.task} on {bundle.manifest.robot}, "
+            f"serving {self.params.bundle}: {bundle.manifest.task} on {robot.name}, "
             f"by {runtime.provider}, strategy {execution.strategy}, "
             f"{'watched' if self._guardian else 'not watched'} for unfamiliar situations"
         )

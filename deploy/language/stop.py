@@ -21,7 +21,7 @@ STOP_PHRASES = """
     dont move | do not move | dont you move | do not you move | dont you dare move | never move
     don t move | no moving | e stop | cut it out | knock it off | kill it | shut down | power off
     shut it down | shut it off | turn off | turn it off | switch off | switch it off
-    thats enough | that is enough | , enough , | watch out | look out | back off | get off
+    thats enough | that is enough | enough of | watch out | look out | back off | get off
     s t o p | s , t , o , p | st op | sto p | s top
 """
 """Word sequences that stop the robot; a comma stands for a break or an end of the sentence."""
@@ -33,6 +33,13 @@ COMPLAINTS = frozenset(
     ["why", "it", "you", "does", "did", "will", "would", "can", "could", "is", "has", "still"]
 )
 """Words that, right before a negation, turn it into a wish to stop: "it does not stop"."""
+
+_FRIENDLY = """
+    please pls plz robot bridle hey hi hello ok okay k just now then um umm uh er ah oh yes yeah
+    thanks thank you kindly already alright all right
+"""
+FRIENDLY = frozenset(_FRIENDLY.split())
+"""Words that leave "enough" alone in its clause, where it means stop: "please, enough now"."""
 
 REAL_WORDS = frozenset({"step", "shop", "top", "atop", "stomp", "slop", "stow"})
 """English words one typing mistake away from "stop" that do not stop."""
@@ -67,6 +74,8 @@ def _says_stop(folded: str) -> bool:
         if token in _WORDS or ("stop" in token and _RUN_TOGETHER.fullmatch(token)):
             if not _negated(tokens, at):
                 return True
+        elif token == "enough" and _alone(tokens, at):
+            return True
         elif token in _PHRASES:
             for phrase in _PHRASES[token]:
                 if tuple(tokens[at : at + len(phrase)]) == phrase and (
@@ -74,6 +83,17 @@ def _says_stop(folded: str) -> bool:
                 ):
                     return True
     return False
+
+
+def _alone(tokens: list[str], at: int) -> bool:
+    """Whether nothing that matters stands beside a word in its clause."""
+    for step in (-1, 1):
+        beside = at + step
+        while tokens[beside] in FRIENDLY:
+            beside += step
+        if tokens[beside] != ",":
+            return False
+    return True
 
 
 def _negated(tokens: list[str], at: int) -> bool:

@@ -29,7 +29,9 @@ def generate_launch_description() -> LaunchDescription:
         ),
         DeclareLaunchArgument("limits", default_value="", description="Tighter limits (YAML)."),
         DeclareLaunchArgument("task", default_value="pick-place", description="Simulated task."),
-        DeclareLaunchArgument("provider", default_value="cpu", description="cpu or cuda."),
+        DeclareLaunchArgument(
+            "provider", default_value="cpu", description="cpu, cuda, tensorrt, openvino or auto."
+        ),
         DeclareLaunchArgument("namespace", default_value="", description="Namespace of all nodes."),
         DeclareLaunchArgument("sim", default_value="false", description="Start a simulated robot."),
     ]
@@ -50,7 +52,7 @@ def generate_launch_description() -> LaunchDescription:
             executable="policy_node",
             parameters=[
                 defaults("policy_node"),
-                {"bundle": bundle, "provider": LaunchConfiguration("provider")},
+                {"bundle": bundle, "robot": robot, "provider": LaunchConfiguration("provider")},
             ],
             **common,
         ),

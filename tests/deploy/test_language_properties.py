@@ -140,12 +140,12 @@ def test_a_stretched_stop_word_stops(stop, times, data):
     assert is_stop(stop[:at] + stop[at] * times + stop[at:])
 
 
-@given(st.sampled_from(TABLE), st.sampled_from(["{}", "please {}", "um, {}", "hey robot, {}"]))
-def test_case_spacing_and_politeness_change_nothing(row, wrapper):
-    sentence = row[1]
-    plain = parse(sentence, INSTRUCTIONS)
-    for variant in (sentence.upper(), sentence.lower(), f"  {sentence}\n", f"({sentence})"):
-        said = parse(wrapper.format(variant), INSTRUCTIONS)
-        assert type(said) is type(plain)
-        if not isinstance(plain, Stop | NotUnderstood):
-            assert said == plain
+@pytest.mark.parametrize("wrapper", ["{}", "please {}", "um, {}", "hey robot, {}"])
+def test_case_spacing_and_politeness_change_nothing(wrapper):
+    for _, sentence, *_ in TABLE:
+        plain = parse(sentence, INSTRUCTIONS)
+        for variant in (sentence.upper(), sentence.lower(), f"  {sentence}\n", f"({sentence})"):
+            said = parse(wrapper.format(variant), INSTRUCTIONS)
+            assert type(said) is type(plain), variant
+            if not isinstance(plain, Stop | NotUnderstood):
+                assert said == plain

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from bridle.deploy.exceptions import InferenceError
 from bridle.deploy.execution import ExecutionConfig
 from bridle.deploy.export import export_policy
 from bridle.deploy.kinematics import Kinematics
+from bridle.deploy.robot import RobotError, load_robot
 from bridle.deploy.runtime import Runtime
 from bridle.deploy.senses import Observation
 from bridle.deploy.serving import PolicyServer, TimedChunk
@@ -76,6 +79,14 @@ def test_reissuing_continues_the_running_chunk_from_the_newest_observation(bundl
     for k, t in enumerate(again.times):
         expected = [np.interp(0.12 + t, planned.times, c) for c in planned.positions.T]
         assert np.allclose(again.positions[k], expected, atol=1e-9)
+
+
+def test_the_robot_it_serves_may_be_another_than_the_one_that_comes_along(bundle):
+    shipped = load_robot("ur5e_2f85")
+    hasty = replace(shipped, watchdogs=replace(shipped.watchdogs, chunk=0.25))
+    assert serve(bundle, robot=hasty).replan_seconds < serve(bundle).replan_seconds
+    with pytest.raises(RobotError, match="ur5e_2f85 has the joints shoulder_pan_joint"):
+        serve(bundle, robot=replace(shipped, joints=shipped.joints[:6]))
 
 
 def test_nothing_is_reissued_before_a_plan(bundle):
