@@ -126,11 +126,13 @@ def parse_chunk(
     if missing or unknown:
         lists = (", ".join(missing) or "none", ", ".join(unknown) or "none")
         raise ChunkRefused("names", "joints missing: {}; unknown: {}".format(*lists))
-    for i, point in enumerate(positions):
-        if np.shape(point) != (len(names),):
-            raise ChunkRefused(
-                "length", f"point {i} has shape {np.shape(point)}, expected ({len(names)},)"
-            )
+    try:
+        shapes = [np.shape(point) for point in positions]
+    except ValueError as error:
+        raise ChunkRefused("length", f"a point is no row of numbers: {error}") from error
+    for i, shape in enumerate(shapes):
+        if shape != (len(names),):
+            raise ChunkRefused("length", f"point {i} has shape {shape}, expected ({len(names)},)")
     try:
         points = np.array(positions, np.float64).reshape(len(positions), len(names))
         instants = np.array(times, np.float64)

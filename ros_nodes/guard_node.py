@@ -273,7 +273,9 @@ class GuardNode(LifecycleNode):
         if self._state is None:
             # A robot that does not listen yet would see the first motion as a jump; one that
             # listens to another as well would get two motions in one.
-            if self._commands.get_subscription_count() == 0 or not self._alone:
+            # And where a silent driver left it, it need not be any more.
+            old = now - self._measured_at > self._robot.watchdogs.joint_states
+            if self._commands.get_subscription_count() == 0 or not self._alone or old:
                 self._heard_since = now
             if now - self._heard_since < SETTLE:
                 return

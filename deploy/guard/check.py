@@ -59,6 +59,11 @@ class Checker:
             after: the command to be judged, one period later.
             stop: the stop prepared for it.
         """
+        too_fast = ~(stop.fastest <= np.maximum(self._allowed[1], np.abs(after.v)))
+        if too_fast.any():
+            i = int(too_fast.argmax())
+            value, bound = float(stop.fastest[i]), float(self._bounds[1, i])
+            return Violation("velocity", self._names[i], value, bound, "rad/s", "stop too fast")
         low, high = stop.range
         for name, lowest, highest in (("command", after.q, after.q), ("stop", low, high)):
             # Further out than it was is never allowed; still out, on the way in, is. So written

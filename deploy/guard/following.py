@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bridle.deploy.guard.check import Checker, Violation
+from bridle.deploy.guard.check import ROUNDING, Checker, Violation
 from bridle.deploy.guard.limits import (
     AccelerationLimit,
     CollisionLimit,
@@ -39,6 +39,8 @@ Vector = NDArray[np.float64]
 CREST = 5e-4
 """Distances are kept by this much more than they have to be: between two postures that are looked
 at they may be a little less [m]."""
+HORIZON = 0.14
+"""Pairs of geoms further apart than this, beyond what they have to be, bend nothing [m]."""
 _BARE = f'<mujoco><worldbody><site name="{TOOL}"/></worldbody></mujoco>'
 
 
@@ -77,7 +79,8 @@ class Follower:
 
         Raises:
             KinematicsError: its model does not fit its joints.
-            RobotError: it has a torque or another limit of its body, and no model.
+            RobotError: it has a torque or another limit of its body, and no model, or a model with
+                other joints.
         """
         limits = _kept(robot)
         self._keep_path = keep_path
@@ -88,6 +91,11 @@ class Follower:
         if robot.model is None and any((*body, robot.separation, robot.singularity, torques)):
             raise RobotError(f"{robot.name} has limits of its body, and no model of it")
         self.model = RobotModel(robot.model or _BARE, len(robot.joints))
+        if self.model.joint_names != self.names[: len(self.model.joint_names)]:
+            raise RobotError(
+                f"the first joints of {robot.name} are {', '.join(self.names)}; its model has "
+                f"{', '.join(self.model.joint_names)}"
+            )
         # The arm's joints wait for one another; a gripper must not keep them waiting.
         n, arm = len(robot.joints), self.model.arm.stop or len(robot.joints)
         groups = [slice(0, arm), *(slice(i, i + 1) for i in range(arm, n))]
@@ -168,6 +176,23 @@ class Follower:
             reason = Bound("check", "", math.nan, math.nan, "")
         return Step(stop.at(stopping), stop, stopping, reason)
 
+    def standing(self, before: Posture, there: Vector) -> Violation | None:
+        """The first limit that the robot is outside of, further than the last command is.
+
+        Args:
+            before: the last command.
+            there: where the robot stands (n,) [rad].
+        """
+        outside = np.maximum(self.limits.position_min - there, there - self.limits.position_max)
+        was = np.maximum(self.limits.position_min - before.q, before.q - self.limits.position_max)
+        worse = ~(outside <= np.maximum(was, 0.0) + ROUNDING)
+        if worse.any():
+            i = int(worse.argmax())
+            value, detail = float(there[i]), "where the robot stands"
+            bound = float(np.clip(value, self.limits.position_min[i], self.limits.position_max[i]))
+            return Violation("position", self.names[i], value, bound, "rad", detail)
+        return self._surroundings.standing(before.q, there)
+
     # -- inside ------------------------------------------------------------------------------------
 
     def _situation(self, before: Posture, obstacles: Sequence[Obstacle]) -> Situation:
@@ -197,6 +222,8 @@ class Follower:
         acceleration: Vector,
     ) -> Posture | None:
         """Within all barriers; None where nothing is."""
+        # What was judged before has left it elsewhere.
+        self.model.place(before.q)
         share = min(limit.share(situation) for limit in self._shaping)
         bounded = constraints.within(self._shaping, situation)
         metric = tool_metric(self.model) if self._keep_path else None
@@ -267,7 +294,7 @@ def _limits(robot: RobotDescription, model: RobotModel) -> tuple[Body, tuple[Lim
     pairs, margin = None, 0.0
     if robot.collision is not None:
         pairs, margin = Pairs(model, model.pairs()), robot.collision.margin + more
-        shaping.append(CollisionLimit(pairs, margin=margin))
+        shaping.append(CollisionLimit(pairs, margin=margin, horizon=margin + HORIZON))
     separation = None
     if robot.separation is not None:
         separation = SeparationLimit.of(model, uncertainty=robot.separation.uncertainty)

@@ -147,9 +147,9 @@ class Guard:
         Raises:
             GuardError: another mode, or no share in (0, 1].
         """
-        if mode is Mode.LATCHED or not 0 < speed <= 1:
+        if mode not in (Mode.NOMINAL, Mode.CAUTION, Mode.HOLD) or not 0 < speed <= 1:
             raise GuardError(f"no advice: {mode}, speed {speed}")
-        return replace(state, advice=Advice(mode, speed, why))
+        return replace(state, advice=Advice(Mode(mode), speed, why))
 
     def see(self, state: GuardState, obstacles: Sequence[Obstacle], now: float) -> GuardState:
         """Take a report of everything that moves around the robot.
@@ -223,6 +223,7 @@ class Guard:
             why="waiting for a chunk after the reset",
             obstacles=state.obstacles,
             reported_at=state.reported_at,
+            advice=state.advice,
             accepted=state.accepted,
             interventions=state.interventions,
             holds=state.holds,
@@ -245,7 +246,7 @@ class Guard:
     ) -> tuple[GuardState, Command] | Intervention:
         """One judged step along the chunk, or what is wrong with it."""
         cautious = state.advice.mode is Mode.CAUTION
-        age = now - state.reported_at
+        age = max(0.0, now - state.reported_at)
         step = self._follower.advance(
             state.posture,
             state.step,
@@ -276,6 +277,7 @@ class Guard:
             step=mean,
             stop=step.stop,
             stopping=step.stopping,
+            joined=False,
             interventions=state.interventions + (intervention is not None),
         )
         return state, Command(posture.q, mean, mode, intervention)
@@ -286,12 +288,23 @@ class Guard:
         """Carry out the stop; the chunk is void, recovery takes one that arrives later.
 
         A robot that stands still away from its command will not come to it by itself, and must not
-        leap to it later: at rest, the command goes to the robot.
+        leap to it later: at rest, the command goes to the robot, once. One that then leaves it
+        again sinks, or is pushed, and one that stands outside its limits needs a person.
         """
         reference, entered = state.reference, state.mode in (Mode.NOMINAL, Mode.CAUTION)
         if cause.rule == "tracking" and state.at_rest and self._watch.stuck(state, now):
-            posture = _sealed(state.posture._replace(q=self._watch.where(state, q_measured)))
-            state = replace(state, posture=posture, stop=self._follower.stop(posture), stopping=0.0)
+            there = self._watch.where(state, q_measured)
+            outside = self._follower.standing(state.posture, there)
+            if outside is not None or state.joined:
+                why = "the robot does not stay where it is commanded to"
+                if outside is not None:
+                    why = f"the robot stands outside its limits: {stopped(*outside)}"
+                latched = self.stop(state, why, now)
+                latched = replace(latched, interventions=state.interventions + 1)
+                return self._brake(latched, cause)
+            posture = _sealed(state.posture._replace(q=there))
+            stop = self._follower.stop(posture)
+            state = replace(state, posture=posture, stop=stop, stopping=0.0, joined=True)
         state = replace(
             state,
             mode=Mode.HOLD,

@@ -43,8 +43,9 @@ class RobotModel:
             n_joints: joints of the robot (n), at least as many as the model has.
 
         Raises:
-            KinematicsError: it does not compile, has a joint that is no hinge or more joints than
-                the robot, a mesh that could collide, or no site `tcp`.
+            KinematicsError: it does not compile, has a joint that is no hinge, or one with a
+                reference, or more joints than the robot, a mesh that could collide, or no site
+                `tcp`.
         """
         inspect_kinematic_model(mjcf)
         try:
@@ -54,6 +55,8 @@ class RobotModel:
             raise KinematicsError(f"the model of the robot does not compile: {why}") from error
         if (model.jnt_type != mujoco.mjtJoint.mjJNT_HINGE).any() or model.njnt > n_joints:
             raise KinematicsError(f"the model of the robot may have {n_joints} joints, all hinges")
+        if model.qpos0.any():
+            raise KinematicsError("a joint of the robot's model has a reference other than 0")
         self._tool = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SITE, TOOL)
         if self._tool < 0:
             raise KinematicsError(f"the model of the robot has no site '{TOOL}'")
@@ -85,6 +88,11 @@ class RobotModel:
     def arm(self) -> slice:
         """The joints that move something here."""
         return slice(0, self._n_arm)
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Of the joints that move something here, in order."""
+        return tuple(self.model.joint(i).name for i in range(self._n_arm))
 
     # -- tool --------------------------------------------------------------------------------------
 
@@ -124,7 +132,9 @@ class RobotModel:
         """Pairs of geoms that may not come together.
 
         One of them moves, their bodies are not joined, and the model lets them collide, as MuJoCo
-        has it: by `contype` and `conaffinity` and no `exclude`, or as a `pair` of its own.
+        has it: by `contype` and `conaffinity` and no `exclude`, or as a `pair` of its own. A body
+        and its parent are joined unless the parent is fixed to the world: what stands there may be
+        in the way of the first link too.
 
         Raises:
             KinematicsError: a geom that moves is a mesh: its distance is not bounded in time.
@@ -145,7 +155,8 @@ class RobotModel:
             )
             bodies = sorted(int(model.geom_bodyid[geom]) for geom in (a, b))
             first, second = (int(model.body_weldid[body]) for body in bodies)
-            joined = first == second or above[first] == second or above[second] == first
+            parent = above[first] == second or above[second] == first
+            joined = first == second or (parent and first != 0 and second != 0)
             if collide and not joined and (bodies[0] << 16) + bodies[1] not in excluded:
                 found.add((a, b))
         return tuple(sorted(pair for pair in found if moves[list(pair)].any()))

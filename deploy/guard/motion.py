@@ -1,5 +1,6 @@
 """Motions of all joints with bounded velocity, acceleration and jerk, in closed form (Ruckig)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -56,23 +57,44 @@ class Motion:
         """Joint positions (n,) [rad] after `t` seconds."""
         return np.array(self.trajectory.at_time(min(t, self.duration))[0])
 
+    def instants(self, times: Iterable[float]) -> tuple[Vector, Vector]:
+        """Positions [rad] and velocities [rad/s] (K, n) after some times [s]."""
+        found = [self.trajectory.at_time(min(t, self.duration)) for t in times]
+        return np.array([each[0] for each in found]), np.array([each[1] for each in found])
+
+    @cached_property
+    def _sampled(self) -> tuple[Vector, Vector]:
+        h = self.duration / _PIECES
+        return self.instants(k * h for k in range(_PIECES + 1))
+
     @cached_property
     def range(self) -> tuple[Vector, Vector]:
-        """Lowest and highest position of each joint on the way, (n,) each [rad].
-
-        Of instants h apart. A joint that turns round between two of them gets no further out than
-        by a h^2 / 8, nor than by its larger speed there in the time h.
-        """
-        h = self.duration / _PIECES
-        instants = [self.trajectory.at_time(k * h) for k in range(_PIECES + 1)]
-        q = np.array([each[0] for each in instants])
+        """Lowest and highest position of each joint on the way, (n,) each [rad]."""
+        q, v = self._sampled
         # At rest, but for rounding, it may have turned round on the way there.
-        v = np.array([each[1] for each in instants])
-        v[np.abs(v) < 1e-9] = 0.0
-        faster = np.maximum(np.abs(v[:-1]), np.abs(v[1:]))
-        turns = np.where(v[:-1] * v[1:] <= 0, faster * h, 0.0).max(axis=0)
-        turns = np.minimum(turns, self.acceleration * h * h / 8)
+        v = np.where(np.abs(v) < 1e-9, 0.0, v)
+        turns = self.turns(v[:-1], v[1:], self.duration / _PIECES).max(axis=0)
         return q.min(axis=0) - turns, q.max(axis=0) + turns
+
+    @cached_property
+    def fastest(self) -> Vector:
+        """Largest speed of each joint on the way (n,) [rad/s], at one of nine instants."""
+        fastest: Vector = np.abs(self._sampled[1]).max(axis=0)
+        return fastest
+
+    def turns(self, before: Vector, after: Vector, h: float | Vector) -> Vector:
+        """How far beyond both ends of a piece a joint may get that turns round in it [rad].
+
+        No further than by a h^2 / 8, nor than by its larger speed at the ends in the time h.
+
+        Args:
+            before: velocities where it begins (..., n) [rad/s].
+            after: velocities where it ends.
+            h: its duration [s], or (..., 1) of each.
+        """
+        faster = np.maximum(np.abs(before), np.abs(after))
+        furthest = np.minimum(faster * h, self.acceleration * h * h / 8)
+        return np.where(before * after <= 0, furthest, 0.0)
 
 
 class Motions:
@@ -151,6 +173,7 @@ class Motions:
     ) -> Motion | None:
         """The fastest motion to a velocity (n,) [rad/s], within the limits of velocity."""
         given = self._to_velocity
+        given.max_velocity = self.limits.velocity
         given.max_acceleration = self.limits.acceleration if acceleration is None else acceleration
         given.synchronization = ruckig.Synchronization.Phase
         given.current_position, given.current_velocity, given.current_acceleration = start
@@ -166,6 +189,7 @@ class Motions:
                 otherwise each stops as soon as it can.
         """
         given = self._to_velocity
+        given.max_velocity = self.limits.velocity
         kinds = ruckig.Synchronization
         given.synchronization = kinds.Phase if together else kinds.No
         given.max_acceleration = self.limits.acceleration

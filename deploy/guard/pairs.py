@@ -106,8 +106,11 @@ def _levers(model: RobotModel, body: int, beyond: float) -> Vector:
     reach = beyond
     while body:
         first = int(compiled.body_jntadr[body])
-        for joint in range(first, first + int(compiled.body_jntnum[body])):
-            levers[joint] = reach + float(np.linalg.norm(compiled.jnt_pos[joint]))
+        for joint in reversed(range(first, first + int(compiled.body_jntnum[body]))):
+            beside = float(np.linalg.norm(compiled.jnt_pos[joint]))
+            levers[joint] = reach + beside
+            # It moves the origin of its body too, round itself.
+            reach += 2 * beside
         reach += float(np.linalg.norm(compiled.body_pos[body]))
         body = int(compiled.body_parentid[body])
     return levers

@@ -18,6 +18,8 @@ SMOOTHING = (0.03, 0.04)
 corners come faster than a pursuit that looks 25 ms ahead can follow."""
 SHARE = 0.75
 """Of the limits of acceleration and jerk that a corner may take; a sharper one takes a larger w."""
+MOMENT = 1e-6
+"""Points closer than this are at one time [s]."""
 _WEIGHTS = np.array([1.0, -2.0, 1.0])
 
 
@@ -71,9 +73,11 @@ class Reference:
             way = way[:-1] + (positions[0] - way[-1])
             times = np.concatenate([instants[:-1], times])
         else:
-            same = len(times) < 2 or times[1] == times[0]
-            slope = 0.0 if same else (positions[1] - positions[0]) / (times[1] - times[0])
-            way = (positions[0] - back * slope)[None]
+            slope = np.zeros_like(positions[0])
+            if len(times) > 1:
+                slope = (positions[1] - positions[0]) / max(times[1] - times[0], MOMENT)
+            fastest = limits.velocity
+            way = (positions[0] - back * np.minimum(np.maximum(slope, -fastest), fastest))[None]
             times = np.concatenate([[first - back], times])
         positions = np.concatenate([way, positions])
         w = _half_width(times, positions, limits)
@@ -123,7 +127,7 @@ def _half_width(times: Vector, positions: Vector, limits: JointLimits) -> float:
     """Half width [s] for the corners between points (M,) [s] and (M, n) [rad]."""
     least, most = SMOOTHING
     # Two points at one time are a leap: as sharp as can be.
-    h = np.maximum(np.diff(times), 1e-6)[:, None]
+    h = np.maximum(np.diff(times), MOMENT)[:, None]
     corners = np.abs(np.diff(np.diff(positions, axis=0) / h, axis=0))
     turn = corners.max(axis=0, initial=0.0)
     sharp = max(

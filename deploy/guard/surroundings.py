@@ -20,13 +20,15 @@ from bridle.deploy.robot import HalfSpace
 
 Vector = NDArray[np.float64]
 
-SPACING = 0.01
+SPACING = 0.005
 """What is near a limit moves no further between two postures that are looked at [m], by a bound
 that is two or three times what it does move."""
-FAST = 0.7
-"""From this share of the tool's speed limit on, its speed in the stop is looked at..."""
-MOST_PERIODS = 5
-"""...for so many control periods: later it falls."""
+FAST = 0.9
+"""Where the joints could move the tool no faster than this share of its speed limit, in whatever
+posture, it is not looked at."""
+LATE = 0.98
+"""A joint that turns round in a stop has done so after this share of it, or by next to nothing: its
+velocity passes zero once at most, as its acceleration does."""
 _WORSE = 1e-9
 """What rounding may add to what is outside already [m]."""
 
@@ -55,6 +57,8 @@ class _Ends(NamedTuple):
     """(K,) [s]."""
     postures: Vector
     """(K, n) [rad]."""
+    velocities: Vector
+    """(K, n) [rad/s]; of the end, where all are at rest, those shortly before."""
     distances: Vector
     """(K, W) [m]; infinite where it does not matter any more."""
 
@@ -73,9 +77,9 @@ class Surroundings:
     What is outside a limit already may come back, and may not go further out.
 
     Distances are the tool's to its half-spaces, then those of the pairs. Along a stop they are
-    looked at by bisection: where one is d and e at the ends of a piece in which it can change by no
-    more than m, it is never below (d + e - m) / 2 between them; where that is not enough, the piece
-    is halved, all such pieces at a time.
+    looked at by bisection: where one is d and e at the ends of a piece on which it can go up and
+    down by no more than m, it is never below (d + e - m) / 2 between them; where that is not
+    enough, the piece is halved, all such pieces at a time.
     """
 
     def __init__(self, body: Body, dt: float, latency: float) -> None:
@@ -85,7 +89,8 @@ class Surroundings:
         self._offsets = np.array([h.offset for h in body.half_spaces])
         self._n_walls = len(body.half_spaces)
         self._pairs = Pairs(body.model, ()) if body.pairs is None else body.pairs
-        walls = np.tile(tool_levers(body.model), (self._n_walls, 1))
+        self._tool_levers = tool_levers(body.model)
+        walls = np.tile(self._tool_levers, (self._n_walls, 1))
         self._levers = np.concatenate([walls, self._pairs.levers])
         self._least = np.concatenate(
             [np.zeros(self._n_walls), np.full(len(self._pairs), body.margin)]
@@ -115,7 +120,7 @@ class Surroundings:
             if found is not None:
                 return found
         if obstacles and self.body.separation is not None:
-            found = self._reached(after, before, stop, obstacles)
+            found = self._reached(before, stop, obstacles)
             if found is not None:
                 return found
         if not len(self._least):
@@ -124,6 +129,17 @@ class Surroundings:
             self._model.place(before)
             lower = self._pairs.lower()
         return self._too_near(before, after, stop, lower)
+
+    def standing(self, before: Vector, there: Vector) -> Violation | None:
+        """The first rule that standing somewhere else breaks, and breaks more than `before`.
+
+        Args:
+            before: the last command (n,) [rad].
+            there: where the robot stands (n,) [rad].
+        """
+        self._model.place(there)
+        everything = np.arange(len(self._least))
+        return self._below("robot", everything, self._distances(everything), before)
 
     # -- distances ---------------------------------------------------------------------------------
 
@@ -153,8 +169,9 @@ class Surroundings:
         found = self._below("stop", watched, end, before)
         if found is not None:
             return found
-        ends = (0.0, after, start), (stop.duration, rest, end)
-        first, last = (_Ends(*(np.array([each]) for each in end)) for end in ends)
+        _, velocities = stop.instants([0.0, LATE * stop.duration])
+        ends = (0.0, after, velocities[0], start), (stop.duration, rest, velocities[1], end)
+        first, last = (_Ends(*(np.array([each]) for each in one)) for one in ends)
         return self._between(first, last, watched, stop, before)
 
     def _between(
@@ -171,12 +188,14 @@ class Surroundings:
         """
         least, levers = self._least[watched], self._levers[watched].T
         while len(first.times):
-            change = np.abs(last.postures - first.postures) @ levers
+            lasts = (last.times - first.times)[:, None]
+            turns = stop.turns(first.velocities, last.velocities, lasts)
+            change = (np.abs(last.postures - first.postures) + 2 * turns) @ levers
             unsure = ~(first.distances + last.distances - change >= 2 * least)
             some = np.where(unsure, change, 0.0).max(axis=1) >= SPACING
             first, last, unsure = first.of(some), last.of(some), unsure[some]
             times = (first.times + last.times) / 2
-            postures = np.array([stop.position(t) for t in times.tolist()])
+            postures, velocities = stop.instants(times.tolist())
             # What is far enough everywhere in a piece is not looked at in it again.
             distances = np.full(unsure.shape, np.inf)
             for k, posture in enumerate(postures):
@@ -186,7 +205,8 @@ class Surroundings:
                 found = self._below("stop", watched, row, before)
                 if found is not None:
                     return found
-            middle = _Ends(times, postures.reshape(first.postures.shape), distances)
+            shape = first.postures.shape
+            middle = _Ends(times, postures.reshape(shape), velocities.reshape(shape), distances)
             first, last = first.and_then(middle), middle.and_then(last)
         return None
 
@@ -231,35 +251,40 @@ class Surroundings:
     def _too_fast(
         self, earlier: Vector, before: Vector, after: Vector, stop: Motion
     ) -> Violation | None:
-        """The tool, on the way to the command, and in the first periods of the stop."""
+        """The tool, on the way to the command, and from one period to the next in the stop."""
         bound, dt = self.body.tool_speed, self._dt
         last, tool = self._tool(before), self._tool(after)
         speed = math.dist(tool, last) / dt
-        if speed <= FAST * bound:
+        # So written that nan is a violation.
+        if not speed <= bound * (1 + SLACK):
+            was = math.dist(last, self._tool(earlier)) / dt
+            if not speed <= was:
+                return Violation("tool_speed", "tool", speed, bound, "m/s", "command too fast")
+        if self._tool_levers @ stop.fastest <= FAST * bound:
             return None
-        was = math.dist(last, self._tool(earlier)) / dt
-        ways = [("command", speed)]
-        for k in range(1, 1 + min(MOST_PERIODS, math.ceil(stop.duration / dt))):
-            last, tool = tool, self._tool(stop.position(k * dt))
-            ways.append(("stop", math.dist(tool, last) / dt))
-        for name, value in ways:
-            if not (value <= bound * (1 + SLACK) or value <= was):
-                return Violation("tool_speed", "tool", value, bound, "m/s", f"{name} too fast")
+        periods = 1 + math.ceil(stop.duration / dt)
+        postures, velocities = stop.instants(k * dt for k in range(periods))
+        could = np.abs(velocities) @ self._tool_levers > FAST * bound
+        for posture in postures[1 : 2 + int(np.flatnonzero(could)[-1])] if could.any() else ():
+            last, tool, was = tool, self._tool(posture), speed
+            speed = math.dist(tool, last) / dt
+            if not (speed <= bound * (1 + SLACK) or speed <= was):
+                return Violation("tool_speed", "tool", speed, bound, "m/s", "stop too fast")
         return None
 
     # -- what moves --------------------------------------------------------------------------------
 
     def _reached(
-        self, after: Vector, before: Vector, stop: Motion, obstacles: Sequence[Obstacle]
+        self, before: Vector, stop: Motion, obstacles: Sequence[Obstacle]
     ) -> Violation | None:
         """Whether something that moves could be at a part of the robot before that is at rest."""
         limit, model = self.body.separation, self._model
         assert limit is not None
         seconds = self._latency + self._dt + stop.duration
-        end = stop.position(stop.duration)
+        postures, _ = stop.instants(share * stop.duration for share in (0.0, 0.25, 0.5, 0.75, 1.0))
         for obstacle in obstacles:
             needed = limit.uncertainty + obstacle.speed * seconds
-            for q in (after, end):
+            for q in postures:
                 model.place(q)
                 distances, _ = limit.distances(model, obstacle)
                 if (distances >= needed).all():

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from bridle.deploy.chunks import FUTURE
 from bridle.deploy.guard.state import GuardState, Intervention, Mode
 from bridle.deploy.robot import RobotDescription, frozen
 
@@ -67,7 +68,7 @@ class Watch:
         """What forbids following the chunk."""
         watchdogs = self._robot.watchdogs
         age = now - measured_at
-        if not age <= watchdogs.joint_states:
+        if not -FUTURE <= age <= watchdogs.joint_states:
             return stopped("joint_states", "", age, watchdogs.joint_states, "s", "old")
         if q_measured.shape != state.q.shape or not np.isfinite(q_measured).all():
             return stopped("joint_states", "", math.nan, math.nan, "", "not n finite numbers")
@@ -85,7 +86,7 @@ class Watch:
             return stopped("chunk", "", age, watchdogs.chunk, "s", "since its observation")
         if self._robot.separation is not None:
             age, oldest = now - state.reported_at, self._robot.separation.max_age
-            if not age <= oldest:
+            if not -FUTURE <= age <= oldest:
                 return stopped("obstacles", "", age, oldest, "s", "since the last report")
         if state.advice.mode is Mode.HOLD:
             return stopped("familiarity", "", math.nan, math.nan, "", state.advice.why)

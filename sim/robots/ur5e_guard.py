@@ -82,6 +82,10 @@ EXCLUDED = (
     # swings past the base, and the outer wrist turns about the inner one.
     ("base", "upper_arm_link"),
     ("wrist_1_link", "wrist_3_link"),
+    # On these it turns, about the vertical.
+    ("base", "shoulder_link"),
+    ("pedestal", "shoulder_link"),
+    ("table", "shoulder_link"),
 )
 """Pairs of bodies that are not kept apart."""
 HEADER = """

@@ -358,6 +358,25 @@ def test_it_starts_only_from_a_sound_measurement(q):
         Guard(make_robot()).start(np.array(q), 0.0)
 
 
+def test_advice_is_kept_by_a_reset_and_may_be_a_word(loop):
+    loop.state = loop.guard.advise(loop.state, "HOLD", "strange")
+    loop.follow([0.3, 0.3], 0.2)
+    assert loop.state.mode is Mode.HOLD
+    assert not np.any(loop.state.q)
+    loop.reset()
+    loop.follow([0.3, 0.3], 0.2)
+    assert loop.state.mode is Mode.HOLD
+    with pytest.raises(GuardError, match="no advice"):
+        loop.guard.advise(loop.state, "GO")
+
+
+def test_a_measurement_from_the_future_is_none(loop):
+    loop.ask([0.3, 0.3])
+    loop.tick(age=-10.0)
+    assert loop.state.mode is Mode.HOLD
+    assert loop.state.why.startswith("joint_states")
+
+
 def test_a_second_stop_keeps_the_first_reason(loop):
     state = loop.guard.stop(loop.state, "first", loop.now)
     assert loop.guard.stop(state, "second", loop.now).why == "first"
@@ -417,6 +436,13 @@ def test_a_tool_outside_the_box_may_only_come_back():
     assert loop.state.q[0] <= 0.8 + 1e-9
     loop.follow([0.1, 0.0], 2.0)
     assert loop.state.q == pytest.approx([0.1, 0.0], abs=1e-3)
+
+
+def test_the_joints_of_the_model_are_those_of_the_robot():
+    robot = load_robot("ur5e_2f85")
+    swapped = (robot.joints[1], robot.joints[0], *robot.joints[2:])
+    with pytest.raises(RobotError, match="first joints of ur5e_2f85 are shoulder_lift_joint, shou"):
+        Guard(replace(robot, joints=swapped))
 
 
 def test_limits_of_a_body_need_its_model():

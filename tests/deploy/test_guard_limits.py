@@ -93,6 +93,15 @@ def test_only_distances_of_pairs_that_are_near_are_given():
     assert nothing.gradients.shape == (0, model.n_joints)
 
 
+@pytest.mark.parametrize(
+    "numbers",
+    [((0, 0, np.nan), 0.1, 1.0), ((0, 0, 0), -3.0, 1.0), ((0, 0, 0), 0.1, -1.0), ((0, 0), 0.1, 1)],
+)
+def test_an_obstacle_is_made_of_finite_numbers(numbers):
+    with pytest.raises(ValueError, match="no obstacle"):
+        Obstacle(*numbers)
+
+
 def named_pairs(model):
     return {frozenset(map(model.name, pair)) for pair in model.pairs()}
 
@@ -129,8 +138,11 @@ SMALL = """<mujoco><worldbody>
     ],
 )
 def test_the_model_says_which_pairs_may_touch(changes, expected):
-    model = RobotModel(SMALL.format_map({"lower": "", "tip": "", "contact": ""} | changes), 3)
-    assert named_pairs(model) == {frozenset(pair.split()) for pair in expected}
+    text = SMALL.format_map({"lower": "", "tip": "", "contact": ""} | changes)
+    model = RobotModel(text, 3)
+    # What stands in the world may be in the way of the first link, too.
+    always = {frozenset(("post", "upper"))}
+    assert named_pairs(model) == {frozenset(pair.split()) for pair in expected} | always
 
 
 def test_the_mass_matrix_is_mujocos():

@@ -107,6 +107,7 @@ def triangle(chunk, t, width, count=4001):
         value = np.interp(times - chunk.observed_at, chunk.times, column)
         early = times - chunk.observed_at < chunk.times[0]
         slope = (column[1] - column[0]) / (chunk.times[1] - chunk.times[0])
+        slope = np.clip(slope, -LIMITS.velocity[len(columns)], LIMITS.velocity[len(columns)])
         value[early] = column[0] + slope * (times[early] - chunk.observed_at - chunk.times[0])
         columns.append(weights @ value / weights.sum())
     return np.array(columns)
@@ -148,9 +149,9 @@ def test_a_corner_stays_one_when_the_next_chunk_begins_at_it():
     first = ActionChunk(0.0, np.arange(6) * 0.05, points)
     second = ActionChunk(0.1, np.arange(4) * 0.05, points[2:])
     whole, alone, knowing = (
-        Reference.of(first, LIMITS),
-        Reference.of(second, LIMITS),
-        Reference.of(second, LIMITS, first),
+        Reference.of(first, LIMITS[:1]),
+        Reference.of(second, LIMITS[:1]),
+        Reference.of(second, LIMITS[:1], first),
     )
     t = 0.11
     assert knowing.at(t)[0] == pytest.approx(whole.at(t)[0], abs=1e-9)
@@ -180,9 +181,17 @@ def test_a_corner_is_cut_no_more_than_its_sharpness_asks_for():
     assert widths == sorted(widths)
 
 
+@pytest.mark.parametrize("moment", [1e-12, 1e-9, 1e-7, 1e-5])
+def test_two_points_at_almost_one_time_make_no_way_of_their_own(moment):
+    points = np.array([[0.0], [1e-6], [1e-6]])
+    reference = Reference.of(ActionChunk(0.0, np.array([0.0, moment, 1.0]), points), LIMITS[:1])
+    way = [reference.at(t)[0][0] for t in np.linspace(0.0, 0.1, 101)]
+    assert np.abs(way).max() < 0.01
+
+
 def test_a_leap_between_two_points_at_one_time_has_no_velocity_of_its_own():
     chunk = ActionChunk(0.0, np.array([0.0, 0.1, 0.1, 0.2]), np.array([[0.0], [0], [1], [1]]))
-    reference = Reference.of(chunk, LIMITS)
+    reference = Reference.of(chunk, LIMITS[:1])
     assert reference.at(0.05)[0] == pytest.approx(0.0, abs=1e-9)
     assert reference.at(0.15)[0] == pytest.approx(1.0, abs=1e-9)
     assert reference.at(0.1)[0] == pytest.approx(0.5, abs=1e-9)

@@ -1,14 +1,19 @@
 """The second opinion on the body: against distances measured as densely as one likes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from bridle.deploy.guard import Guard
+from bridle.deploy.chunks import ActionChunk
+from bridle.deploy.guard import Guard, GuardError, Mode
 from bridle.deploy.guard.limits import Obstacle, SeparationLimit
+from bridle.deploy.guard.model import RobotModel
 from bridle.deploy.guard.motion import Motions, Posture
 from bridle.deploy.guard.pairs import Pairs, tool_levers
 from bridle.deploy.guard.surroundings import SPACING, Body, Surroundings
-from bridle.deploy.robot import HalfSpace, load_robot
+from bridle.deploy.robot import HalfSpace, JointLimits, Separation, Workspace, load_robot
+from bridle.deploy.tightening import Tightening, tighten
 
 from .bodies import HOME, arm, limits
 from .guarding import Loop
@@ -41,6 +46,52 @@ def test_no_distance_changes_faster_than_its_levers_say():
         assert np.linalg.norm(model.tool - tool) <= tool_levers(model) @ moves + 1e-9
 
 
+APART = """<mujoco><worldbody>
+<geom name="post" size="0.004" pos="{x} {y} 0"/>
+<body><geom size="0.01"/><joint axis="0 0 1"/>
+  <body><geom name="ball" size="0.004"/><joint axis="0 0 1" pos="0.8 0 0"/><site name="tcp"/></body>
+</body></worldbody></mujoco>"""
+"""The second hinge is 0.8 m from the origin of its body, as where a drawing has one frame."""
+
+
+def test_a_hinge_beside_the_origin_of_its_body_moves_that_too():
+    q = np.array([0.0, np.pi])  # the ball is 1.6 m from the first hinge
+    motions = Motions(limits()[:2])
+    stop = motions.stop(Posture(q, np.array([2.0, 0.0]), np.zeros(2)))
+    angle = stop.position(stop.duration / 3)[0]
+    model = RobotModel(APART.format(x=1.6 * np.cos(angle), y=1.6 * np.sin(angle)), 2)
+    pairs = Pairs(model, model.pairs())
+    i = next(i for i in range(len(pairs)) if pairs.name(i) == "post and ball")
+    assert pairs.levers[i] == pytest.approx([1.604, 0.804], abs=1e-3)
+    assert tool_levers(model) == pytest.approx([1.6, 0.8])
+    judge = Surroundings(Body(model, pairs=pairs, margin=0.01), DT, 0.01)
+    assert judge.violation(q, q - np.array([0.01, 0]), q, stop).rule == "collision"
+
+
+ONE = """<mujoco><worldbody><body><geom size="0.01" pos="1 0 0"/><joint axis="0 0 1"/>
+<site name="tcp" pos="1 0 0"/></body></worldbody></mujoco>"""
+
+
+@pytest.mark.parametrize(("acceleration", "jerk"), [(25.0, 1000.0), (25.0, 250.0), (5.0, 25.0)])
+def test_a_joint_that_turns_round_in_a_stop_is_not_lost_sight_of(acceleration, jerk):
+    model, one = RobotModel(ONE, 1), np.ones(1)
+    motions = Motions(JointLimits(-3 * one, 3 * one, 2.5 * one, acceleration * one, jerk * one))
+    seen = []
+    for speed in np.linspace(0.05, 1, 20) * acceleration**2 / jerk / 2:
+        stop = motions.stop(Posture(0 * one, speed * one, -acceleration * one))
+        ways = np.array([stop.position(t) for t in np.linspace(0, stop.duration, 200)])
+        furthest = np.sin(ways.max())
+        for offset in np.linspace(0, 0.02, 21):
+            judge = Surroundings(Body(model, (HalfSpace("w", (0.0, 1.0, 0.0), offset),)), DT, 0.01)
+            found = judge.violation(-0.01 * one, -0.005 * one, 0 * one, stop)
+            if furthest > offset + SPACING / 2:
+                assert found is not None
+            if furthest < offset:
+                assert found is None
+            seen.append(found is None)
+    assert any(seen)
+
+
 def test_what_is_said_of_a_stop_is_what_dense_samples_show():
     model, motions = arm(), Motions(limits())
     pairs = Pairs(model, model.pairs())
@@ -66,7 +117,7 @@ def test_what_is_said_of_a_stop_is_what_dense_samples_show():
             assert found is None, found
         verdicts.append(found is not None)
     assert 5 < sum(verdicts) < len(verdicts) - 5
-    assert SPACING <= 0.01
+    assert SPACING <= 0.005
 
 
 def test_who_is_too_near_may_go_away_and_come_no_nearer():
@@ -129,8 +180,6 @@ def target(loop, change):
 
 
 def start(**changes):
-    from dataclasses import replace
-
     robot = replace(load_robot("ur5e_2f85"), **changes)
     return Loop(Guard(robot), np.append(HOME[:6], 0.4), lag=0.01)
 
@@ -166,9 +215,51 @@ def test_driven_into_the_table_the_arm_stays_above_it_and_goes_on_along_it():
     assert loop.state.q == pytest.approx(goal, abs=2e-3)
 
 
-def test_without_a_report_of_what_moves_it_holds_where_one_is_needed():
-    from bridle.deploy.robot import Separation
+@pytest.mark.parametrize("speed", [0.1, 0.25])
+def test_the_tool_is_never_faster_than_allowed_however_the_joints_move(speed):
+    """Also where braking joints that moved against each other make it faster."""
+    robot = tighten(load_robot("ur5e_2f85"), Tightening(tool_speed=speed))
+    loop = Loop(Guard(robot), HOME, lag=0.01)
+    random = np.random.default_rng(0)
+    times = np.linspace(0, 0.6, 13)
+    size = np.array([0.3, 0.3, 0.3, 1, 1, 1, 0])
+    model, tools = arm(), []
+    for k in range(1500):
+        if k % 20 == 0:
+            turns, most = random.uniform(2, 10, 7), random.uniform(-0.8, 0.8, 7) * size
+            way = loop.state.q + np.sin(np.outer(times, turns)) * most
+            loop.accept(ActionChunk(loop.now, times, way))
+        loop.tick()
+        model.place(loop.state.q)
+        tools.append(model.tool)
+    speeds = np.linalg.norm(np.diff(tools, axis=0), axis=1) / loop.guard.dt
+    assert speeds.max() <= speed
+    assert speeds.max() > 0.7 * speed, "it moves"
 
+
+def test_a_robot_that_sinks_is_followed_once_and_no_further():
+    loop = start()
+    sag = np.append([0.0, 0.05, 0, 0, 0, 0], 0.0)
+    height = distances(loop)[1][2]
+    for _ in range(400):
+        loop.tick(measured=loop.state.q + sag)
+    assert loop.state.mode is Mode.LATCHED
+    assert "does not stay" in loop.state.why
+    assert distances(loop)[1][2] > height - 0.06
+
+
+def test_a_robot_that_stands_outside_its_limits_needs_a_person():
+    loop = start(workspace=Workspace((0.1, 0.9), (-0.6, 0.6), (0.3, 0.9)))
+    lower = loop.state.q + np.append([0.0, 0.2, 0, 0, 0, 0], 0.0)
+    before = loop.state.q
+    for _ in range(200):
+        loop.tick(measured=lower)
+    assert loop.state.mode is Mode.LATCHED
+    assert "stands outside its limits: workspace" in loop.state.why
+    np.testing.assert_array_equal(loop.state.q, before)
+
+
+def test_without_a_report_of_what_moves_it_holds_where_one_is_needed():
     loop = start(separation=Separation(uncertainty=0.05, max_age=0.2))
     goal = target(loop, [0.2, 0, 0, 0, 0, 0])
     loop.follow(goal, 0.1)
@@ -196,8 +287,6 @@ def test_without_a_report_of_what_moves_it_holds_where_one_is_needed():
 
 
 def test_at_caution_it_is_slower_and_at_hold_it_stands():
-    from bridle.deploy.guard import GuardError, Mode
-
     loop = start()
     fastest = {}
     for mode, speed in ((Mode.NOMINAL, 1.0), (Mode.CAUTION, 0.2)):

@@ -1,5 +1,6 @@
 """What a limit is: inequalities on the next joint velocity, and a judgement of a configuration."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,7 +16,11 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Obstacle:
-    """Something that moves, or a person, as a ball around it."""
+    """Something that moves, or a person, as a ball around it.
+
+    Raises:
+        ValueError: a number is not finite, or a radius or a speed negative.
+    """
 
     position: tuple[float, float, float]
     """Of its centre, base frame [m]."""
@@ -23,6 +28,11 @@ class Obstacle:
     """[m]."""
     speed: float
     """Largest speed at which it may come [m/s]: 1.6 for a person whose speed is not measured."""
+
+    def __post_init__(self) -> None:
+        finite = len(self.position) == 3 and all(map(math.isfinite, self.position))
+        if not finite or not 0 <= self.radius < math.inf or not 0 <= self.speed < math.inf:
+            raise ValueError(f"no obstacle: {self.position}, {self.radius} m, {self.speed} m/s")
 
 
 @dataclass(frozen=True, eq=False)
