@@ -5,6 +5,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from bridle.deploy.robot import RobotError
 from bridle.fuzzing.geometry import Geometry
 
 Vector = NDArray[np.float64]
@@ -22,6 +23,7 @@ further out, and still be outside for a moment.
 STRIDE = 0.05
 """Between postures that are tried on the way to a limit [rad]."""
 _TRIES = 8
+_DRAWS = 5000
 
 
 class Places:
@@ -71,10 +73,11 @@ class Places:
         return None
 
     def _anywhere(self, random: np.random.Generator) -> Vector:
-        while True:
+        for _ in range(_DRAWS):
             q = random.uniform(self._low, self._high)
             if self.trouble(q) is None:
                 return q
+        raise RobotError("hardly a posture of the robot is inside all of its limits")
 
     def _towards_a_limit(self, start: Vector, end: Vector) -> tuple[Vector, Place | None]:
         """From a good posture straight towards another, as far as it goes."""
@@ -98,17 +101,18 @@ class Places:
         return start + good * (end - start), found
 
     def _at_the_end_of_a_joint(self, random: np.random.Generator) -> Vector:
-        while True:
+        for _ in range(_DRAWS):
             q = self._anywhere(random)
             i, above = int(random.integers(len(q))), bool(random.integers(2))
             gap = random.uniform(ROOM, 0.3)
             q[i] = self._high[i] - gap if above else self._low[i] + gap
             if self.trouble(q) is None:
                 return q
+        return self._anywhere(random)
 
     def _singular(self, random: np.random.Generator) -> Vector:
         """The third joint, an elbow, or the fifth, a wrist, near nothing or half a turn."""
-        while True:
+        for _ in range(_DRAWS):
             q = random.uniform(self._low, self._high)
             if random.integers(2):
                 q[2] = random.uniform(-0.2, 0.2)
@@ -116,3 +120,4 @@ class Places:
                 q[4] = random.choice([-np.pi, 0, np.pi]) + random.uniform(-0.1, 0.1)
             if self.trouble(q) is None:
                 return q
+        return self._anywhere(random)

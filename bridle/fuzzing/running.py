@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bridle.deploy.chunks import ActionChunk, ChunkRefused, StampClock, parse_chunk
 from bridle.deploy.guard import Command, Guard, GuardError, GuardState, Mode
-from bridle.deploy.robot import RobotDescription
+from bridle.deploy.robot import RobotDescription, RobotError
 from bridle.fuzzing import clean
 from bridle.fuzzing.clean import CleanWay
 from bridle.fuzzing.connection import Connection
@@ -27,6 +27,8 @@ AFTER = 0.5
 SETTLE = 0.35
 """In which the simulated robot, which follows with a lag of 50 ms, comes to rest after its command
 [s]."""
+
+_STARTS = 300
 
 
 class World:
@@ -98,9 +100,13 @@ class _Run:
         setting = draw(random)
         start = self.rig.put(world.places.draw(random, setting.place), setting.grip)
         way = clean.find(world.geometry, start, random) if setting.clean else None
-        while setting.clean and way is None:
+        for _ in range(_STARTS):
+            if way is not None or not setting.clean:
+                break
             start = self.rig.put(world.places.draw(random, setting.place), setting.grip)
             way = clean.find(world.geometry, start, random)
+        if setting.clean and way is None:
+            raise RobotError("hardly a motion of the robot is well inside all of its limits")
         # The policy sets off once its first chunk must have come.
         begin = 2 * setting.latency + 0.05
         self.end = setting.seconds

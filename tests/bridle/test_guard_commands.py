@@ -96,6 +96,17 @@ def test_cases_of_another_seed_are_not_taken_over(tmp_path):
     assert len(journal.read_text().splitlines()) == 2
 
 
+def test_tighter_limits_of_a_task_are_kept_too(tmp_path):
+    file, result = tmp_path / "task.yaml", tmp_path / "slow.json"
+    file.write_text("tool_speed: 0.2\n")
+    arguments = ["--limits", str(file), "--cases", "12", "--workers", "1", "--json", str(result)]
+    assert main(["fuzz", *arguments]) == 0
+    found = json.loads(result.read_text())
+    assert found["violations"]["total"] == found["violations_of_commands"]["total"] == 0
+    # Of these limits, not of the robot's own 1.5 m/s.
+    assert 0.5 < found["worst_margins_of_commands"]["tool_speed"] <= 1
+
+
 def test_one_case_is_told_event_by_event(capsys):
     assert main(["fuzz", "--seed", "0", "--case", "3"]) == 0
     said = capsys.readouterr().out

@@ -26,6 +26,7 @@ from bridle.cli import write_json
 from bridle.commands import parse
 from bridle.commands.benchmark import machine
 from bridle.deploy.robot import load_robot
+from bridle.deploy.tightening import load_tightening, tighten
 from bridle.fuzzing.campaign import Campaign
 from bridle.fuzzing.judging import judge
 from bridle.fuzzing.running import World, run
@@ -37,13 +38,15 @@ class Options:
     """Options of `bridle guard fuzz`."""
 
     cases: int = 1000
-    """Cases to run; three to six a second and core."""
+    """Cases to run; about six a second and core."""
     seed: int = 0
     """Seed of the campaign."""
     workers: int | None = None
     """Processes; by default one for each core."""
     robot: str = "ur5e_2f85"
     """Robot file (YAML) with the joints of the simulated arm, or the name of a shipped one."""
+    limits: Path | None = None
+    """File with tighter limits for a task (docs/guard.md)."""
     case: int | None = None
     """Run this one case only, and print what happens in it."""
     json: Path | None = None
@@ -54,6 +57,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     options = parse(Options, "guard fuzz", arguments, __doc__)
     robot = load_robot(options.robot)
+    if options.limits is not None:
+        robot = tighten(robot, load_tightening(options.limits))
     if robot.model is None:
         raise ValueError(f"{options.robot} has no model of the robot's body to look at")
     if options.case is not None:
