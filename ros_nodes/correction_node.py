@@ -30,7 +30,7 @@ from bridle.deploy.language import (
 )
 from bridle.ros_nodes import qos
 from bridle.ros_nodes.params import declare, param
-from bridle.ros_nodes.process import run
+from bridle.ros_nodes.process import every, run
 
 STOP_CONFIRMATION = 0.5
 """Time the guard has to confirm a stop [s]."""
@@ -67,7 +67,7 @@ class CorrectionNode(Node):
         self._pace = self.create_publisher(Float64, "pace", qos.LATCHED)
         self.create_subscription(String, "correction", self._on_correction, qos.EVENT)
         self.create_subscription(DiagnosticStatus, "guard_state", self._on_guard, qos.LATCHED)
-        self.create_timer(0.05, self._answer_stops)
+        every(self, 0.05, self._answer_stops)
 
     def _on_guard(self, message: DiagnosticStatus) -> None:
         self._guard_heard_at = time.monotonic()

@@ -30,7 +30,7 @@ from bridle.ros_nodes.messages import (
     trajectory_arrays,
 )
 from bridle.ros_nodes.params import declare, param
-from bridle.ros_nodes.process import run, transition
+from bridle.ros_nodes.process import every, run, transition
 
 INTERFACES: dict[str, tuple[str, Any]] = {
     "forward_position": ("forward_position_controller/commands", Float64MultiArray),
@@ -127,12 +127,13 @@ class GuardNode(LifecycleNode):
         self.create_subscription(String, "correction", self._on_correction, qos.EVENT)
         self.create_service(Trigger, "stop", self._on_stop)
         self.create_service(Trigger, "reset", self._on_reset)
-        self.create_timer(self._guard.dt, self._tick)
-        self.create_timer(0.5, self._watch)
+        every(self, self._guard.dt, self._tick)
+        every(self, 0.5, self._watch)
         self.get_logger().info(f"guarding {robot.name} at {robot.rates.command:g} Hz")
 
     def _wait_until_alone(self, topic: str) -> None:
         """Two that command one robot are worse than none."""
+        topic = self.resolve_topic_name(topic)
         began = time.monotonic()
         while (waited := time.monotonic() - began) < DISCOVERY or self.count_publishers(topic):
             if waited > FORGET:
@@ -253,6 +254,8 @@ class GuardNode(LifecycleNode):
         try:
             if self._state is None or self._position is None:
                 raise ValueError("the guard is not active, or has not seen the robot yet")
+            if not self._alone:
+                raise ValueError("another node commands the robot")
             if now - self._measured_at > self._robot.watchdogs.joint_states:
                 raise ValueError(f"no joint state for {now - self._measured_at:.2f} s")
             self._state = self._guard.reset(self._state, self._position, now)

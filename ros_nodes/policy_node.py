@@ -44,7 +44,7 @@ from bridle.ros_nodes.messages import (
     trajectory,
 )
 from bridle.ros_nodes.params import declare, param
-from bridle.ros_nodes.process import run, transition
+from bridle.ros_nodes.process import every, run, transition
 
 AUTO, OFF = "auto", "off"
 LEVELS = {
@@ -194,7 +194,7 @@ class PolicyNode(LifecycleNode):
         self.create_subscription(String, "grip", self._on_grip, qos.EVENT)
         self.create_subscription(Float64, "pace", self._on_pace, qos.LATCHED)
         self.create_subscription(String, "instruction", self._on_instruction, qos.LATCHED)
-        self.create_timer(0.25, self._publish_diagnostics)
+        every(self, 0.25, self._publish_diagnostics)
         self.get_logger().info(
             f"serving {self.params.bundle}: {bundle.manifest.task} on {robot.name}, "
             f"by {runtime.provider}, strategy {execution.strategy}, "
@@ -360,9 +360,13 @@ class PolicyNode(LifecycleNode):
 
     def _publish(self, chunk: TimedChunk) -> None:
         assert self._server is not None
+        # Before the chunk, so that the guard knows what to make of it.
         if chunk.assessment is not None:
-            # Before the chunk, so that the guard knows what to make of it.
             self._tell(chunk.assessment)
+        else:
+            # What another policy's guardian has said is not for this one.
+            message = status("familiarity", DiagnosticStatus.OK, "", {})
+            self._familiarity_publisher.publish(message)
         if self._guardian and (late := self._guardian.overdue(self._server.delay_steps)):
             self.get_logger().warning(late, throttle_duration_sec=30.0)
         names = self._server.manifest.joint_names

@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import rclpy
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.timer import Timer
 
 from bridle.ros_nodes.transport import without_shared_memory
 
@@ -62,6 +65,17 @@ def transition(body: Callable[[Any], None]) -> Transition:
         return TransitionCallbackReturn.FAILURE
 
     return callback
+
+
+def every(node: Node, seconds: float, callback: Callable[[], None]) -> Timer:
+    """Call something again and again, however the system's time is set meanwhile.
+
+    A node's own clock follows that, or `/clock`: a timer by it pauses for as long as it is set
+    back, and with it everything that must not wait.
+    """
+    clock = Clock(clock_type=ClockType.STEADY_TIME)
+    timer: Timer = node.create_timer(seconds, callback, clock=clock)
+    return timer
 
 
 def _autostart(node: LifecycleNode) -> None:

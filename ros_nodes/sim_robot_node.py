@@ -25,7 +25,7 @@ from bridle.ros_nodes import qos
 from bridle.ros_nodes.command_stream import CommandStream
 from bridle.ros_nodes.messages import array_message
 from bridle.ros_nodes.params import declare, param
-from bridle.ros_nodes.process import run, waiting
+from bridle.ros_nodes.process import every, run, waiting
 
 COMMAND_DT = 0.005
 """How long a command is executed [s]: the period of the controller that sends them."""
@@ -133,11 +133,11 @@ class SimRobotNode(Node):
         ]
         self.create_service(Trigger, "reset_episode", self._on_reset)
         self._start_episode()
-        self.create_timer(COMMAND_DT, self._advance)
-        self.create_timer(1 / self.params.joint_state_rate, self._publish_state)
-        self.create_timer(0.1, self._publish_episode)
+        every(self, COMMAND_DT, self._advance)
+        every(self, 1 / self.params.joint_state_rate, self._publish_state)
+        every(self, 0.1, self._publish_episode)
         if self.params.camera_rate:
-            self._image_timer = self.create_timer(1 / self.params.camera_rate, self._publish_image)
+            self._image_timer = every(self, 1 / self.params.camera_rate, self._publish_image)
         self.get_logger().info(f"simulating {self.params.task} on {self.params.robot}")
 
     def _start_episode(self) -> None:

@@ -101,7 +101,7 @@ def _parts(trace: Trace) -> list[Vector]:
     parts, begin = [], 0
     for end in ends:
         if end > begin:
-            first = trace.start if begin == 0 else trace.commands[begin]
+            first = trace.start if begin == 0 else trace.places[trace.restarts.index(begin)]
             parts.append(np.array([first, first, *trace.commands[begin:end]]))
         begin = end
     return parts
@@ -122,6 +122,8 @@ class _Findings:
         """Room (T, k) or shares (T, k), of which some are bad (T, k)."""
         if not room.size:
             return
+        # What is no number is as bad as can be; so are, so written, all comparisons below.
+        room = np.where(np.isnan(room), np.inf if share else -np.inf, room)
         worst = float(room.max() if share else room.min())
         better = max if share else min
         self.margins[kind] = better(self.margins.get(kind, worst), worst)
@@ -141,20 +143,20 @@ class _Findings:
         limits, arm = self._geometry.robot.limits, slice(0, q.shape[1])
         names = list(self._geometry.robot.joint_names)
         room = np.minimum(q - limits.position_min[arm], limits.position_max[arm] - q)
-        self._found("position", room < -SLACK, room, False, names)
+        self._found("position", ~(room >= -SLACK), room, False, names)
         a = np.diff(v, axis=0, prepend=np.zeros((1, v.shape[1]))) / dt
         for kind, values, bound in (
             ("velocity", v, limits.velocity),
             ("acceleration", a, limits.acceleration),
         ):
             share = np.abs(values) / bound[arm]
-            self._found(kind, share > 1 + SLACK, share, True, names)
+            self._found(kind, ~(share <= 1 + SLACK), share, True, names)
 
     def motion(self, q: Vector, dt: float) -> None:
         """Commands (T, n), the first two at rest."""
         limits, names = self._geometry.robot.limits, list(self._geometry.robot.joint_names)
         room = np.minimum(q - limits.position_min, limits.position_max - q)
-        self._found("position", room < -1e-9, room, False, names)
+        self._found("position", ~(room >= -1e-9), room, False, names)
         values = q
         for order, (kind, bound) in enumerate(
             (
@@ -167,22 +169,22 @@ class _Findings:
             values = np.diff(values, axis=0, prepend=values[:1]) / dt
             share = np.abs(values) / bound
             slack = SLACK + 2**order * ROUNDING / dt**order / bound
-            self._found(kind, share > 1 + slack, share, True, names)
+            self._found(kind, ~(share <= 1 + slack), share, True, names)
 
     def body(self, q: Vector, tools: Vector, dt: float) -> None:
         """Postures (T, n), and where the tool was in them, or a step before."""
         geometry = self._geometry
         room = geometry.offsets - tools @ geometry.normals.T
-        self._found("workspace", room < -1e-9, room, False, list(geometry.walls))
+        self._found("workspace", ~(room >= -1e-9), room, False, list(geometry.walls))
         if geometry.robot.tool_speed is not None and len(tools) > 1:
             speed = np.linalg.norm(np.diff(tools, axis=0), axis=1)[:, None] / dt
             share = speed / geometry.robot.tool_speed
-            self._found("tool_speed", share > 1 + 1e-6, share, True, ["tool"])
+            self._found("tool_speed", ~(share <= 1 + 1e-6), share, True, ["tool"])
         if geometry.robot.collision is not None:
             distances, pairs = geometry.distances(q)
             room = (distances - geometry.margin)[:, None]
             name = geometry.name(int(pairs[room.argmin()])) if len(room) else ""
-            self._found("collision", room < -1e-9, room, False, [name])
+            self._found("collision", ~(room >= -1e-9), room, False, [name])
 
     def contacts(self, rig: Rig) -> None:
         """What the simulator itself saw."""

@@ -64,6 +64,9 @@ class Trace:
     modes: list[Mode] = field(default_factory=list)
     restarts: list[int] = field(default_factory=list)
     """Ticks before which a reset put the command where the robot is."""
+    places: list[Vector] = field(default_factory=list)
+    """Where the robot was seen then (n,) [rad]; the gripper, which may hold something, where it was
+    commanded to."""
     last_state: float = 0.0
     """When the last joint state arrived [s]."""
     last_observed: float = 0.0
@@ -208,11 +211,14 @@ class _Run:
             self.state = self.guard.stop(self.state, "a person", self.t)
             self._tell("stop")
         if setting.resets and random.random() < 0.05:
+            commanded = self.state.q
             try:
                 self.state = self.guard.reset(self.state, self.seen, self.t)
             except GuardError:
                 return
+            n = self.world.geometry.n_arm
             self.trace.restarts.append(len(self.trace.commands))
+            self.trace.places.append(np.append(self.seen[:n], commanded[n:]))
             self._tell("reset")
 
     def _note(self, tick: int, command: Command) -> None:

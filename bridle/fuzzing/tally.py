@@ -11,6 +11,8 @@ from bridle.fuzzing.running import Trace
 
 SHARES = ("velocity", "acceleration", "jerk", "tool_speed")
 """Kinds whose margin is a share of the limit; of the others it is what is left to it."""
+MOVED = 0.95
+"""Share of the robots that could move of which as many have to."""
 SHOWN = 100
 """Cases that are listed of each sort."""
 
@@ -110,8 +112,11 @@ class Tally:
 
     @property
     def ok(self) -> bool:
-        """Whether no limit was broken, nothing failed, and every robot that had to stop did."""
-        return not (self.violations or self.of_commands or self.failures) and all(self.stopped)
+        """Whether no limit was broken, nothing failed, every robot that had to stop did, and nearly
+        every one that could move did.
+        """
+        broken = self.violations or self.of_commands or self.failures
+        return not broken and all(self.stopped) and sum(self.moved) >= MOVED * len(self.moved)
 
     def result(self) -> dict[str, Any]:
         """For `--json`."""

@@ -267,7 +267,13 @@ def _kept(robot: RobotDescription) -> JointLimits:
     limits = robot.limits
     follow = [joint.tracking_tolerance is not None for joint in robot.joints]
     reach = limits.position_max - limits.position_min
-    more = np.where(follow, np.minimum(robot.allowance.joint, reach / 4), 0.0)
+    more = np.where(follow, robot.allowance.joint, 0.0)
+    if (reach < 4 * more).any():
+        i = int((reach - 4 * more).argmin())
+        raise RobotError(
+            f"{robot.joint_names[i]} may move {reach[i]:.4g} rad, of which the robot's allowance "
+            f"takes {2 * more[i]:.4g}: too little is left"
+        )
     return replace(
         limits,
         position_min=limits.position_min + more,

@@ -277,7 +277,6 @@ class Guard:
             step=mean,
             stop=step.stop,
             stopping=step.stopping,
-            joined=False,
             interventions=state.interventions + (intervention is not None),
         )
         return state, Command(posture.q, mean, mode, intervention)
@@ -288,23 +287,17 @@ class Guard:
         """Carry out the stop; the chunk is void, recovery takes one that arrives later.
 
         A robot that stands still away from its command will not come to it by itself, and must not
-        leap to it later: at rest, the command goes to the robot, once. One that then leaves it
-        again sinks, or is pushed, and one that stands outside its limits needs a person.
+        leap to it later: at rest, the command goes to the robot. One that then does not follow it
+        away from there either has stopped by itself, sinks, or is pushed: like one that stands
+        outside its limits, it needs a person.
         """
         reference, entered = state.reference, state.mode in (Mode.NOMINAL, Mode.CAUTION)
         if cause.rule == "tracking" and state.at_rest and self._watch.stuck(state, now):
-            there = self._watch.where(state, q_measured)
-            outside = self._follower.standing(state.posture, there)
-            if outside is not None or state.joined:
-                why = "the robot does not stay where it is commanded to"
-                if outside is not None:
-                    why = f"the robot stands outside its limits: {stopped(*outside)}"
+            state, why = self._join(state, self._watch.where(state, q_measured))
+            if why:
                 latched = self.stop(state, why, now)
                 latched = replace(latched, interventions=state.interventions + 1)
                 return self._brake(latched, cause)
-            posture = _sealed(state.posture._replace(q=there))
-            stop = self._follower.stop(posture)
-            state = replace(state, posture=posture, stop=stop, stopping=0.0, joined=True)
         state = replace(
             state,
             mode=Mode.HOLD,
@@ -324,6 +317,16 @@ class Guard:
             wanted, _, _ = reference.at(now + self.dt)
             moved = float(np.abs(wanted - command.position).max())
         return state, replace(command, intervention=replace(cause, moved=moved))
+
+    def _join(self, state: GuardState, there: Vector) -> tuple[GuardState, str]:
+        """The command goes to where the robot stands (n,) [rad]; why that needs a person, if so."""
+        outside = self._follower.standing(state.posture, there)
+        if outside is not None:
+            return state, f"the robot stands outside its limits: {stopped(*outside)}"
+        why = "" if state.joined is None else "the robot does not follow its commands"
+        posture = _sealed(state.posture._replace(q=there))
+        stop = self._follower.stop(posture)
+        return replace(state, posture=posture, stop=stop, stopping=0.0, joined=there), why
 
     def _brake(self, state: GuardState, cause: Intervention | None) -> tuple[GuardState, Command]:
         """The next step of the stored stop."""

@@ -113,8 +113,9 @@ class GuardState:
     still: Vector
     """Where the robot has been, to a hair, since `still_since` (n,) [rad]."""
     still_since: float
-    joined: bool = False
-    """Whether the command went to where the robot is, and no chunk was followed since."""
+    joined: Vector | None = None
+    """Where the robot stood when the command went to it (n,) [rad]; None once it has been seen to
+    follow its commands away from there."""
     advice: Advice = field(default_factory=Advice)
     obstacles: tuple[Obstacle, ...] = ()
     """What moved around the robot when it was last reported."""

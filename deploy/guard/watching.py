@@ -34,7 +34,8 @@ class Watch:
                 for j in robot.joints
             ]
         )
-        self._close = frozen(np.where(np.isinf(self._tolerance), math.inf, FOLLOWING))
+        follows = np.minimum(self._tolerance, FOLLOWING)
+        self._close = frozen(np.where(np.isinf(self._tolerance), math.inf, follows))
 
     def stuck(self, state: GuardState, now: float) -> bool:
         """Whether the robot stands still away from its command, and has done so for a while."""
@@ -58,6 +59,9 @@ class Watch:
             state = replace(state, still=frozen(q_measured), still_since=now)
         moved = follows & (np.abs(q_measured - state.seen) > STILL)
         close = np.abs(q_measured - state.q) <= self._close
+        if state.joined is not None and close.all():
+            left = follows & (np.abs(q_measured - state.joined) > FOLLOWING)
+            state = replace(state, joined=None) if left.any() else state
         if not (moved.any() or close.all()):
             return state
         return replace(state, seen=frozen(q_measured), seen_at=now)

@@ -370,6 +370,20 @@ def test_advice_is_kept_by_a_reset_and_may_be_a_word(loop):
         loop.guard.advise(loop.state, "GO")
 
 
+def test_a_tolerance_smaller_than_what_counts_as_following_is_no_dead_end():
+    loop = Loop(Guard(make_robot(tolerance=(0.02, None))), [0.0, 0.0])
+    for _ in range(200):
+        loop.tick(measured=np.array([0.03, 0.0]))
+    assert loop.state.q[0] == 0.03
+
+
+def test_a_range_that_the_allowance_takes_up_is_refused():
+    robot = load_robot("ur5e_2f85")
+    narrow = {"elbow_joint": JointTightening(position=(3.13, 3.14))}
+    with pytest.raises(RobotError, match=r"elbow_joint may move 0\.01 rad, of which"):
+        Guard(tighten(robot, Tightening(joints=narrow)))
+
+
 def test_a_measurement_from_the_future_is_none(loop):
     loop.ask([0.3, 0.3])
     loop.tick(age=-10.0)

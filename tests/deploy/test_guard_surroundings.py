@@ -244,8 +244,38 @@ def test_a_robot_that_sinks_is_followed_once_and_no_further():
     for _ in range(400):
         loop.tick(measured=loop.state.q + sag)
     assert loop.state.mode is Mode.LATCHED
-    assert "does not stay" in loop.state.why
+    assert "does not follow" in loop.state.why
     assert distances(loop)[1][2] > height - 0.06
+
+
+def test_a_robot_that_stopped_by_itself_is_latched_while_the_policy_goes_on():
+    """And the command is where the robot is, so that nothing leaps when it is released."""
+    loop = start()
+    stands = loop.state.q
+    for k in range(1200):
+        if k % 20 == 0:
+            way = stands + np.linspace(0, 1, 16)[:, None] * np.append([0.5, 0, 0, 0, 0, 0], 0.0)
+            if loop.state.mode is not Mode.LATCHED:
+                loop.accept(ActionChunk(loop.now, np.arange(16) * 0.05, way))
+        loop.tick(measured=stands)
+    assert loop.state.mode is Mode.LATCHED
+    assert "does not follow" in loop.state.why
+    assert loop.state.q == pytest.approx(stands, abs=1e-9)
+
+
+def test_a_robot_that_was_held_up_once_may_be_held_up_again_later():
+    loop = start()
+    home = loop.state.q
+    for goal in (0.3, 0.0, 0.3):
+        stands = loop.measured
+        loop.ask(home + np.append([goal, 0, 0, 0, 0, 0], 0.0))
+        for _ in range(400):
+            loop.tick(measured=stands)
+        assert loop.state.mode is Mode.HOLD
+        loop.measured = np.array(stands)
+        # Released, it follows.
+        loop.follow(home + np.append([0.3 - goal, 0, 0, 0, 0, 0], 0.0), 1.5)
+        assert loop.state.mode is Mode.NOMINAL
 
 
 def test_a_robot_that_stands_outside_its_limits_needs_a_person():

@@ -179,7 +179,7 @@ class Loop:
         for k in range(round(seconds / DT)):
             self.now += DT
             here = self.stream.setpoint
-            if k % 20 == 0:
+            if k % 20 == 0 and self.state.mode is not Mode.LATCHED:
                 chunk = ActionChunk(self.now, np.array([0.0, 1.0]), np.array([self.goal(here)] * 2))
                 self.state = self.guard.accept(self.state, chunk, self.now)
             self.state, command = self.guard.tick(self.state, here, self.now, self.now)
@@ -203,6 +203,14 @@ def test_a_guard_whose_commands_were_lost_comes_to_the_robot_and_goes_on(goal, l
     loop.run(0.4)
     loop.run(lost, lost=True)
     stopped = loop.stream.setpoint[0]
+    if lost > 1:
+        # It has been waited for once.
+        if loop.state.mode is Mode.LATCHED:
+            assert loop.state.why == "the robot does not follow its commands"
+            assert loop.state.q == pytest.approx(loop.stream.setpoint, abs=1e-9)
+            loop.state = loop.guard.reset(loop.state, loop.stream.setpoint, loop.now)
+    else:
+        assert loop.state.mode is not Mode.LATCHED
     loop.run(3.0)
     assert loop.stream.setpoint[0] > min(stopped + 0.3, 1.49)
     assert loop.state.mode is Mode.NOMINAL
@@ -215,11 +223,19 @@ def test_a_robot_that_does_not_move_is_noticed_and_no_leap_awaits_it():
     loop.run(0.4, lost=True)
     assert loop.state.mode is Mode.NOMINAL
     assert loop.state.q[0] == pytest.approx(0.1, abs=1e-3)
-    moved, modes = [], set()
+    moved, modes = [], []
     for _ in range(400):
         loop.run(DT, lost=True)
         moved.append(loop.state.q[0])
-        modes.add(loop.state.mode)
+        modes.append(loop.state.mode)
     assert min(moved) == 0.0
-    assert modes == {Mode.NOMINAL, Mode.HOLD}
-    assert loop.state.holds >= 2
+    # The command comes to it, tries once more, and comes back for good.
+    assert [m for m, before in zip(modes, [None, *modes], strict=False) if m is not before] == [
+        Mode.NOMINAL,
+        Mode.HOLD,
+        Mode.NOMINAL,
+        Mode.HOLD,
+        Mode.LATCHED,
+    ]
+    assert loop.state.why == "the robot does not follow its commands"
+    assert loop.state.q[0] == 0.0

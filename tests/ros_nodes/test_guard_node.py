@@ -6,6 +6,7 @@ import pytest
 
 rclpy = pytest.importorskip("rclpy")
 
+from rclpy.clock_type import ClockType  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.lifecycle import TransitionCallbackReturn  # noqa: E402
 from sensor_msgs.msg import JointState  # noqa: E402
@@ -27,6 +28,8 @@ def test_it_does_not_begin_where_a_silent_driver_left_the_robot(monkeypatch):
         node, robot = guard_node.GuardNode(), rclpy.create_node("robot")
     try:
         assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
+        clocks = {timer.clock.clock_type for timer in node.timers}
+        assert clocks == {ClockType.STEADY_TIME}, "it goes on when the system's time is set back"
         commands = []
         topic = "forward_position_controller/commands"
         robot.create_subscription(Float64MultiArray, topic, commands.append, qos.COMMAND)

@@ -125,6 +125,38 @@ def test_every_chunk_comes_with_its_familiarity(bundle, tmp_path, start, high, l
     assert moves == (level != DiagnosticStatus.ERROR)
 
 
+def test_without_a_guardian_every_chunk_says_that_nothing_is_wrong(bundle, start):
+    """What the guard was told by the guardian of another policy would hold it for ever."""
+    node, outcome = start(bundle=str(bundle.path))
+    assert outcome is TransitionCallbackReturn.SUCCESS
+    statuses, chunks = [], []
+    robot = rclpy.create_node("robot")
+    robot.create_subscription(DiagnosticStatus, "familiarity", statuses.append, qos.EVENT)
+    robot.create_subscription(JointTrajectory, "action_chunk", chunks.append, qos.CHUNK)
+    states = robot.create_publisher(JointState, "joint_states", qos.SENSOR)
+    scene = robot.create_publisher(Float64MultiArray, "observation/object_state", qos.SENSOR)
+
+    def tell():
+        state = JointState(name=list(JOINTS), position=HOME, velocity=[0.0] * 7)
+        state.header.stamp = robot.get_clock().now().to_msg()
+        states.publish(state)
+        scene.publish(Float64MultiArray(data=[0.0] * 8))
+
+    robot.create_timer(0.02, tell)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    executor.add_node(robot)
+    node.trigger_activate()
+    for _ in range(2000):
+        executor.spin_once(timeout_sec=0.01)
+        if len(chunks) >= 2:
+            break
+    node.trigger_deactivate()
+    robot.destroy_node()
+    assert len(statuses) >= len(chunks) >= 2
+    assert {(s.level, s.message) for s in statuses} == {(DiagnosticStatus.OK, "")}
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
