@@ -176,6 +176,10 @@ class Follower:
             reason = Bound("check", "", math.nan, math.nan, "")
         return Step(stop.at(stopping), stop, stopping, reason)
 
+    def limits_at(self, posture: Posture) -> JointLimits:
+        """The limits of the commands, with the accelerations that the motors can give there."""
+        return replace(self.limits, acceleration=self._acceleration(self._situation(posture, ())))
+
     def standing(self, before: Posture, there: Vector) -> Violation | None:
         """The first limit that the robot is outside of, further than the last command is.
 

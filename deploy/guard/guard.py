@@ -128,7 +128,7 @@ class Guard:
         return replace(
             state,
             chunk=chunk,
-            reference=Reference.of(chunk, self.limits, state.chunk),
+            reference=Reference.of(chunk, self._follower.limits_at(state.posture), state.chunk),
             observed_at=chunk.observed_at,
             accepted=state.accepted + 1,
         )
