@@ -82,7 +82,7 @@ def test_what_is_optional_is_as_the_file_has_it(content, tmp_path):
         HalfSpace("door", (0.6, 0.8, 0.0), -0.5),
     )
     assert robot.collision == Collision(margin=0.01)
-    assert robot.allowance == Allowance(joint=0.006, body=0.008, speed=0.05, acceleration=0.05)
+    assert robot.allowance == Allowance(joint=0.008, body=0.008, speed=0.06, acceleration=0.05)
     assert robot.separation == Separation(uncertainty=0.05, max_age=0.2)
     assert robot.singularity == Singularity(least=0.02, near=0.06)
     assert robot.joints[0].torque is None
