@@ -51,6 +51,36 @@ def start():
     rclpy.try_shutdown()
 
 
+def heard(node, enough):
+    """What a node publishes while a robot at rest reports: familiarity, chunks and diagnostics."""
+    found = statuses, chunks, diagnostics = [], [], []
+    robot = rclpy.create_node("robot")
+    robot.create_subscription(DiagnosticStatus, "familiarity", statuses.append, qos.EVENT)
+    robot.create_subscription(JointTrajectory, "action_chunk", chunks.append, qos.CHUNK)
+    robot.create_subscription(DiagnosticArray, "diagnostics", diagnostics.append, qos.EVENT)
+    states = robot.create_publisher(JointState, "joint_states", qos.SENSOR)
+    scene = robot.create_publisher(Float64MultiArray, "observation/object_state", qos.SENSOR)
+
+    def tell():
+        state = JointState(name=list(JOINTS), position=HOME, velocity=[0.0] * 7)
+        state.header.stamp = robot.get_clock().now().to_msg()
+        states.publish(state)
+        scene.publish(Float64MultiArray(data=[0.0] * 8))
+
+    robot.create_timer(0.02, tell)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    executor.add_node(robot)
+    node.trigger_activate()
+    for _ in range(2000):
+        executor.spin_once(timeout_sec=0.01)
+        if enough(*found):
+            break
+    node.trigger_deactivate()
+    robot.destroy_node()
+    return found
+
+
 def test_a_bundle_whose_calibration_is_of_other_weights_is_not_armed(bundle, tmp_path, start):
     folder = calibrated_copy(bundle, tmp_path / "other").path
     content = json.loads((folder / GUARD).read_text()) | {"weights_digest": "0" * 64}
@@ -87,31 +117,9 @@ def test_it_is_armed_where_nobody_asks_for_the_calibration(bundle, tmp_path, sta
 def test_every_chunk_comes_with_its_familiarity(bundle, tmp_path, start, high, level, why):
     node, outcome = start(bundle=str(calibrated_copy(bundle, tmp_path / "copy", *high).path))
     assert outcome is TransitionCallbackReturn.SUCCESS
-    statuses, chunks, diagnostics = [], [], []
-    robot = rclpy.create_node("robot")
-    robot.create_subscription(DiagnosticStatus, "familiarity", statuses.append, qos.EVENT)
-    robot.create_subscription(JointTrajectory, "action_chunk", chunks.append, qos.CHUNK)
-    robot.create_subscription(DiagnosticArray, "diagnostics", diagnostics.append, qos.EVENT)
-    states = robot.create_publisher(JointState, "joint_states", qos.SENSOR)
-    scene = robot.create_publisher(Float64MultiArray, "observation/object_state", qos.SENSOR)
-
-    def tell():
-        state = JointState(name=list(JOINTS), position=HOME, velocity=[0.0] * 7)
-        state.header.stamp = robot.get_clock().now().to_msg()
-        states.publish(state)
-        scene.publish(Float64MultiArray(data=[0.0] * 8))
-
-    robot.create_timer(0.02, tell)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    executor.add_node(robot)
-    node.trigger_activate()
-    for _ in range(2000):
-        executor.spin_once(timeout_sec=0.01)
-        if len(chunks) >= 3 and diagnostics and len(diagnostics[-1].status) == 2:
-            break
-    node.trigger_deactivate()
-    robot.destroy_node()
+    statuses, chunks, diagnostics = heard(
+        node, lambda _, c, d: len(c) >= 3 and d and len(d[-1].status) == 2
+    )
     assert len(statuses) >= len(chunks) >= 3
     for status in statuses:
         assert status.level == level
@@ -129,30 +137,7 @@ def test_without_a_guardian_every_chunk_says_that_nothing_is_wrong(bundle, start
     """What the guard was told by the guardian of another policy would hold it for ever."""
     node, outcome = start(bundle=str(bundle.path))
     assert outcome is TransitionCallbackReturn.SUCCESS
-    statuses, chunks = [], []
-    robot = rclpy.create_node("robot")
-    robot.create_subscription(DiagnosticStatus, "familiarity", statuses.append, qos.EVENT)
-    robot.create_subscription(JointTrajectory, "action_chunk", chunks.append, qos.CHUNK)
-    states = robot.create_publisher(JointState, "joint_states", qos.SENSOR)
-    scene = robot.create_publisher(Float64MultiArray, "observation/object_state", qos.SENSOR)
-
-    def tell():
-        state = JointState(name=list(JOINTS), position=HOME, velocity=[0.0] * 7)
-        state.header.stamp = robot.get_clock().now().to_msg()
-        states.publish(state)
-        scene.publish(Float64MultiArray(data=[0.0] * 8))
-
-    robot.create_timer(0.02, tell)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    executor.add_node(robot)
-    node.trigger_activate()
-    for _ in range(2000):
-        executor.spin_once(timeout_sec=0.01)
-        if len(chunks) >= 2:
-            break
-    node.trigger_deactivate()
-    robot.destroy_node()
+    statuses, chunks, _ = heard(node, lambda _, c, d: len(c) >= 2)
     assert len(statuses) >= len(chunks) >= 2
     assert {(s.level, s.message) for s in statuses} == {(DiagnosticStatus.OK, "")}
 
