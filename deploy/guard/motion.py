@@ -147,8 +147,7 @@ class Motions:
         room = 2 * limits.jerk * (most - np.abs(v))
         steepest = np.minimum(sharpest, np.sqrt(np.maximum(room, 0.0))) * _SHARE
         a = np.minimum(np.maximum(target.a, -steepest), steepest)
-        near = (q < self._low + self._stopping) | (q > self._high - self._stopping)
-        if near.any() and not self._stops_inside(Posture(q, v, a)):
+        if not self.stays_inside(Posture(q, v, a)):
             ahead = np.where(v > 0, self._high - q, q - self._low)
             fits = stopping_speed(np.maximum(ahead, 0.0), limits.acceleration, self._build_up)
             slower = np.minimum(np.maximum(v, -fits), fits)
@@ -161,7 +160,12 @@ class Motions:
         given.max_velocity, given.max_acceleration = most, sharpest
         return self._calculated(given)
 
-    def _stops_inside(self, posture: Posture) -> bool:
+    def stays_inside(self, posture: Posture) -> bool:
+        """Whether a stop from there is within the limits of position."""
+        q = posture.q
+        near = (q < self._low + self._stopping) | (q > self._high - self._stopping)
+        if not near.any():
+            return True
         stop = self.stop(posture, together=False)
         if stop is None:
             return False

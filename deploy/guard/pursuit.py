@@ -1,9 +1,10 @@
-"""How joints that move together catch a reference: where they can meet it first."""
+"""How joints that move together follow a reference, or meet it as early as they can."""
 
 import math
 from typing import NamedTuple
 
 import numpy as np
+from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
 
 from bridle.deploy.guard.braking import stopping_speed
@@ -21,7 +22,12 @@ CATCH_UP = 0.025
 """Time constant with which the rest of an error to it dies out [s]."""
 BEYOND = 1e-3
 """A reference further beyond a position limit than this is asked back by it [rad]."""
+RESTS = 1e-6
+"""A reference with less velocity and acceleration rests [rad/s, rad/s^2]: it is reached without
+being passed."""
 _LATE = 1 + 1e-6
+_WITHIN = 0.999
+"""Of the limits, for a step along the reference: the rest is for what is between its instants."""
 
 
 class Bound(NamedTuple):
@@ -59,6 +65,7 @@ class Pursuit:
         """Time after which the reference is to be met [s]."""
         self._delay = dt + CATCH_UP + float((self.limits.acceleration / self.limits.jerk).max())
         self._meetings: list[float] = (self.lookahead * MEETINGS).tolist()
+        self._fading = np.stack([_fading(self.lookahead, x * dt) for x in (0.5, 1.0)])
 
     def __call__(
         self,
@@ -69,7 +76,7 @@ class Pursuit:
         speed: float,
         acceleration: Vector,
     ) -> Pursued:
-        """One period towards the first meeting.
+        """One period with the reference, or towards the first meeting with it.
 
         Not on the fastest way to where the reference is now: that one comes late, again and again.
 
@@ -84,6 +91,12 @@ class Pursuit:
         before = Posture(*(each[self.joints] for each in before))
         sharpest = acceleration[self.joints]
         first = target = Posture(*(each[self.joints] for each in ahead))
+        rests = float(np.abs(first.v).max()) < RESTS and float(np.abs(first.a).max()) < RESTS
+        if reference.smooth[self.joints].all() and not rests:
+            along = self._along(before, reference, now, speed, sharpest)
+            if along is not None:
+                mean = self._mean(before, first, self.lookahead)
+                return Pursued(along, mean, self._bound(before, first, late=False))
         motion: Motion | None = None
         for time in self._meetings:
             if time > self.lookahead:
@@ -97,11 +110,40 @@ class Pursuit:
         if late:
             motion = self._chase(before, reference, now, speed, sharpest)
             target, time = first, self.lookahead
+        posture = None if motion is None else motion.at(self.dt)
+        bound = None if motion is None else self._bound(before, first, late=late)
+        return Pursued(posture, self._mean(before, target, time), bound)
+
+    def _along(
+        self, before: Posture, reference: Reference, now: float, speed: float, acceleration: Vector
+    ) -> Posture | None:
+        """With the reference, while what is left of an error to it fades out by the first meeting.
+
+        None where limits are in the way of it. It may pass the reference a little, which is of no
+        matter where that moves on.
+        """
+        limits, half = self.limits, self.dt / 2
+        error = np.stack(before) - np.stack(self._at(reference, now))
+        way = np.stack([np.stack(self._at(reference, now + half * x)) for x in (1, 2)])
+        found = way + self._fading @ error
+        v, a = found[:, 1], found[:, 2]
+        jerk = np.diff(a, axis=0, prepend=before.a[None]) / half
+        # The speed that is reached until the acceleration is taken back.
+        fastest = np.abs(v) + a * a / (2 * limits.jerk)
+        within = (
+            (fastest <= _WITHIN * speed * limits.velocity)
+            & (np.abs(a) <= _WITHIN * acceleration)
+            & (np.abs(jerk) <= _WITHIN * limits.jerk)
+        )
+        if not within.all():
+            return None
+        posture = Posture(*found[1])
+        return posture if self._motions.stays_inside(posture) else None
+
+    def _mean(self, before: Posture, target: Posture, time: float) -> Vector:
         mean = (target.q - before.q) / time
-        mean = mean / max(1.0, float((np.abs(mean) / self.limits.velocity).max()))
-        if motion is None:
-            return Pursued(None, mean, None)
-        return Pursued(motion.at(self.dt), mean, self._bound(before, first, late=late))
+        mean /= max(1.0, float((np.abs(mean) / self.limits.velocity).max()))
+        return mean
 
     def _chase(
         self, before: Posture, reference: Reference, now: float, speed: float, acceleration: Vector
@@ -147,3 +189,20 @@ class Pursuit:
             if shares[i] > 1 or rule == "jerk":
                 return Bound(rule, self.names[i], float(values[i]), float(bounds[i]), unit)
         return None
+
+
+def _fading(time: float, after: float) -> Vector:
+    """What is left of an error (q, v, a) that is gone after some time, as a matrix (3, 3).
+
+    The error takes the polynomial of fifth degree that ends at rest,
+
+        e(x) = (1 - x)^3 (q (1 + 3 x + 6 x^2) + v T (x + 3 x^2) + a T^2 x^2 / 2),   x = t / T.
+
+    Args:
+        time: T [s].
+        after: t [s].
+    """
+    end = Polynomial([1.0, -1.0]) ** 3
+    of = [end * Polynomial(c) for c in ([1.0, 3.0, 6.0], [0.0, 1.0, 3.0], [0.0, 0.0, 0.5])]
+    x = after / time
+    return np.array([[p.deriv(i)(x) * time ** (k - i) for k, p in enumerate(of)] for i in range(3)])

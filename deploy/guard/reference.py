@@ -1,6 +1,5 @@
 """What a chunk asks for as a motion: smooth, and no later than the chunk has it."""
 
-import math
 from bisect import bisect_right
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,11 +12,11 @@ from bridle.deploy.robot import JointLimits, frozen
 
 Vector = NDArray[np.float64]
 
-SMOOTHING = (0.03, 0.04)
-"""Smallest and largest w: the mean over a triangle this far to both sides is taken [s]. With less,
-corners come faster than a pursuit that looks 25 ms ahead can follow."""
-SHARE = 0.75
-"""Of the limits of acceleration and jerk that a corner may take; a sharper one takes a larger w."""
+SMOOTHING = (0.025, 0.04)
+"""Smallest and largest w: the mean over a triangle this far to both sides is taken [s]."""
+SHARE = 0.9
+"""Of the limits of acceleration and jerk that a corner may take; a sharper one takes a larger w.
+The rest is for errors to it."""
 MOMENT = 1e-6
 """Points closer than this are at one time [s]."""
 _WEIGHTS = np.array([1.0, -2.0, 1.0])
@@ -49,6 +48,9 @@ class Reference:
     """(K, 4, n): r and its first three derivatives in the middle of each piece."""
     last: Vector
     """(n,) [rad]: where it rests."""
+    smooth: NDArray[np.bool_]
+    """(n,): whether no corner takes more than its share of the limits, so that the joint can
+    follow it as it is."""
 
     @classmethod
     def of(
@@ -80,7 +82,8 @@ class Reference:
             way = (positions[0] - back * np.minimum(np.maximum(slope, -fastest), fastest))[None]
             times = np.concatenate([[first - back], times])
         positions = np.concatenate([way, positions])
-        w = _half_width(times, positions, limits)
+        least = _half_widths(times, positions, limits)
+        w = min(max(float(least.max()), SMOOTHING[0]), SMOOTHING[1])
         mean = _Mean.of(times, positions, w)
         cuts = np.unique(np.concatenate([times - w, times, times + w]))
         ends = float(times[-1]) + w
@@ -94,9 +97,8 @@ class Reference:
         _, _, sooner = mean.at(middles - lengths / 4)
         jerk = (later - sooner) / (lengths[:, None] / 2)
         pieces = np.stack([position, velocity, acceleration, jerk], axis=1)
-        return cls(
-            first, ends, cuts.tolist(), middles.tolist(), frozen(pieces), frozen(positions[-1])
-        )
+        last, smooth = frozen(positions[-1]), least <= w
+        return cls(first, ends, cuts.tolist(), middles.tolist(), frozen(pieces), last, smooth)
 
     def at(self, t: float) -> tuple[Vector, Vector, Vector]:
         """Position [rad], velocity [rad/s] and acceleration [rad/s^2], (n,) each.
@@ -123,18 +125,16 @@ class Reference:
         return position, velocity, acceleration
 
 
-def _half_width(times: Vector, positions: Vector, limits: JointLimits) -> float:
-    """Half width [s] for the corners between points (M,) [s] and (M, n) [rad]."""
-    least, most = SMOOTHING
+def _half_widths(times: Vector, positions: Vector, limits: JointLimits) -> Vector:
+    """Least half widths (n,) [s] for the corners between points (M,) [s] and (M, n) [rad]."""
     # Two points at one time are a leap: as sharp as can be.
     h = np.maximum(np.diff(times), MOMENT)[:, None]
     corners = np.abs(np.diff(np.diff(positions, axis=0) / h, axis=0))
     turn = corners.max(axis=0, initial=0.0)
-    sharp = max(
-        float((turn / (SHARE * limits.acceleration)).max()),
-        math.sqrt(float((turn / (SHARE * limits.jerk)).max())),
+    widths: Vector = np.maximum(
+        turn / (SHARE * limits.acceleration), np.sqrt(turn / (SHARE * limits.jerk))
     )
-    return min(max(sharp, least), most)
+    return widths
 
 
 class _Mean(NamedTuple):

@@ -11,7 +11,7 @@ from bridle.deploy.guard.motion import Motions, Posture
 from bridle.deploy.guard.reference import Reference
 from bridle.deploy.robot import RobotError, Workspace, load_robot
 from bridle.deploy.tightening import JointTightening, Tightening, tighten
-from tests.deploy.guarding import Loop, constant, make_robot
+from tests.deploy.guarding import WATCHDOGS, Loop, constant, make_robot
 
 
 @pytest.fixture
@@ -65,6 +65,28 @@ def test_a_clean_motion_passes_untouched(rate):
     assert errors[round(0.3 * rate) :].max() < 5e-3
     later = loop.commands[round(0.3 * rate) :]
     assert all(c.mode is Mode.NOMINAL and c.intervention is None for c in later)
+
+
+@pytest.mark.parametrize("rate", [100.0, 200.0, 500.0])
+def test_a_chunk_that_was_met_is_followed_exactly_around_its_corners(rate):
+    guard = Guard(replace(make_robot(rate=rate), watchdogs=replace(WATCHDOGS, chunk=2.0)))
+    loop = Loop(guard, [0.0, 0.0])
+    times = np.arange(16) * 0.1
+    # Back and forth at 0.1 and 0.15 rad/s, each corner a turn of 0.2 and 0.3 rad/s.
+    zigzag = np.abs((np.arange(16) + 2) % 4 - 2)[:, None] * np.array([0.01, -0.015])
+    loop.accept(ActionChunk(loop.now, times, zigzag))
+    errors, distances = [], []
+    for _ in range(round(1.2 * rate)):
+        command, there = loop.tick(), loop.now + guard.dt
+        errors.append(np.abs(command.position - loop.state.reference.at(there)[0]).max())
+        asked = [np.interp(there, loop.state.chunk.observed_at + times, p) for p in zigzag.T]
+        distances.append(np.abs(command.position - asked))
+    loop.obeys()
+    met = round(0.5 * rate)
+    assert max(errors[met:]) < 1e-7
+    # dv w / 6 in a corner, with w = 25 ms.
+    most = np.array([0.2, 0.3]) * 0.025 / 6
+    assert np.max(distances[met:], axis=0) == pytest.approx(most, abs=1e-6)
 
 
 def test_the_same_motion_looks_the_same_at_any_rate():
