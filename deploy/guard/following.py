@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bridle.deploy.guard.along import Along
 from bridle.deploy.guard.check import ROUNDING, Checker, Violation
 from bridle.deploy.guard.limits import (
     AccelerationLimit,
@@ -29,7 +30,7 @@ from bridle.deploy.guard.model import TOOL, RobotModel
 from bridle.deploy.guard.motion import Motion, Motions, Posture
 from bridle.deploy.guard.pairs import Pairs
 from bridle.deploy.guard.program import Constraints, nearest, tool_metric
-from bridle.deploy.guard.pursuit import Bound, Pursuit
+from bridle.deploy.guard.pursuit import Bound, Pursued, Pursuit
 from bridle.deploy.guard.reference import Reference
 from bridle.deploy.guard.surroundings import Body, Surroundings
 from bridle.deploy.robot import JointLimits, RobotDescription, RobotError
@@ -100,6 +101,7 @@ class Follower:
         n, arm = len(robot.joints), self.model.arm.stop or len(robot.joints)
         groups = [slice(0, arm), *(slice(i, i + 1) for i in range(arm, n))]
         self._pursuits = [Pursuit(group, limits, self.names, self.dt) for group in groups]
+        self._along = Along(limits, self.dt, self._pursuits[0].lookahead)
         self._motions = Motions(limits)
         self._body, self._shaping = _limits(robot, self.model)
         self._checker = Checker(limits, robot.joint_names, self.dt)
@@ -146,8 +148,7 @@ class Follower:
         """
         situation = self._situation(before, obstacles)
         acceleration = self._acceleration(situation)
-        ahead = Posture(*reference.at(now + self._pursuits[0].lookahead))
-        ways = [each(before, reference, ahead, now, speed, acceleration) for each in self._pursuits]
+        ways = self._ways(before, reference, now, speed, acceleration)
         situation = replace(situation, wanted=np.concatenate([way.mean for way in ways]))
         constraints = Constraints.of_rows(self._shaping, situation)
         posture = _together([way.posture for way in ways])
@@ -198,6 +199,29 @@ class Follower:
         return self._surroundings.standing(before.q, there)
 
     # -- inside ------------------------------------------------------------------------------------
+
+    def _ways(
+        self, before: Posture, reference: Reference, now: float, speed: float, acceleration: Vector
+    ) -> list[Pursued]:
+        """Of the joints that move together, each, one period with the reference or towards it."""
+        times = (0.0, self.dt / 2, self.dt, self._pursuits[0].lookahead)
+        near = reference.instants([now + t for t in times])
+        along, fine = self._along(before, near[:3], speed, acceleration)
+        # Corners to come are asked as well: one that is too sharp has to be prepared for.
+        fine = fine & reference.smooth & (now >= reference.begins)
+        ahead = Posture(*near[3])
+        return [
+            pursuit(
+                before,
+                reference,
+                ahead,
+                now,
+                speed,
+                acceleration,
+                along if fine[pursuit.joints].all() else None,
+            )
+            for pursuit in self._pursuits
+        ]
 
     def _situation(self, before: Posture, obstacles: Sequence[Obstacle]) -> Situation:
         self.model.place(before.q)

@@ -115,9 +115,6 @@ class Motions:
         edge = np.minimum(EDGE, (limits.position_max - limits.position_min) / 4)
         self._low, self._high = limits.position_min + edge, limits.position_max - edge
         self._build_up = limits.acceleration / limits.jerk
-        # What a stop from full speed and full acceleration takes at most.
-        speed = limits.velocity + limits.acceleration * self._build_up
-        self._stopping = speed * (speed / limits.acceleration + self._build_up)
 
     def towards(
         self,
@@ -162,9 +159,11 @@ class Motions:
 
     def stays_inside(self, posture: Posture) -> bool:
         """Whether a stop from there is within the limits of position."""
-        q = posture.q
-        near = (q < self._low + self._stopping) | (q > self._high - self._stopping)
-        if not near.any():
+        q, v, a = posture
+        # No stop takes more: the acceleration is taken back, and then the speed.
+        slower = np.abs(v) + self._build_up * np.abs(a) / 2
+        later = slower * (2 * self._build_up + slower / (2 * self.limits.acceleration))
+        if (q - later >= self._low).all() and (q + later <= self._high).all():
             return True
         stop = self.stop(posture, together=False)
         if stop is None:

@@ -4,7 +4,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
 
 from bridle.deploy.guard.braking import stopping_speed
@@ -26,8 +25,6 @@ RESTS = 1e-6
 """A reference with less velocity and acceleration rests [rad/s, rad/s^2]: it is reached without
 being passed."""
 _LATE = 1 + 1e-6
-_WITHIN = 0.999
-"""Of the limits, for a step along the reference: the rest is for what is between its instants."""
 
 
 class Bound(NamedTuple):
@@ -65,7 +62,6 @@ class Pursuit:
         """Time after which the reference is to be met [s]."""
         self._delay = dt + CATCH_UP + float((self.limits.acceleration / self.limits.jerk).max())
         self._meetings: list[float] = (self.lookahead * MEETINGS).tolist()
-        self._fading = np.stack([_fading(self.lookahead, x * dt) for x in (0.5, 1.0)])
 
     def __call__(
         self,
@@ -75,6 +71,7 @@ class Pursuit:
         now: float,
         speed: float,
         acceleration: Vector,
+        along: Posture | None = None,
     ) -> Pursued:
         """One period with the reference, or towards the first meeting with it.
 
@@ -87,16 +84,17 @@ class Pursuit:
             now: when the period begins [s].
             speed: share of the velocity limits to be used.
             acceleration: of all joints (n,), no more than the limits [rad/s^2].
+            along: of all joints, one period with the reference, if that is within the limits. It
+                may pass the reference a little, which is of no matter where that moves on.
         """
         before = Posture(*(each[self.joints] for each in before))
         sharpest = acceleration[self.joints]
         first = target = Posture(*(each[self.joints] for each in ahead))
-        rests = float(np.abs(first.v).max()) < RESTS and float(np.abs(first.a).max()) < RESTS
-        if reference.smooth[self.joints].all() and not rests:
-            along = self._along(before, reference, now, speed, sharpest)
-            if along is not None:
+        if along is not None and (np.abs(first.v) + np.abs(first.a)).max() > RESTS:
+            step = Posture(*(each[self.joints] for each in along))
+            if self._motions.stays_inside(step):
                 mean = self._mean(before, first, self.lookahead)
-                return Pursued(along, mean, self._bound(before, first, late=False))
+                return Pursued(step, mean, self._bound(before, first, late=False))
         motion: Motion | None = None
         for time in self._meetings:
             if time > self.lookahead:
@@ -113,32 +111,6 @@ class Pursuit:
         posture = None if motion is None else motion.at(self.dt)
         bound = None if motion is None else self._bound(before, first, late=late)
         return Pursued(posture, self._mean(before, target, time), bound)
-
-    def _along(
-        self, before: Posture, reference: Reference, now: float, speed: float, acceleration: Vector
-    ) -> Posture | None:
-        """With the reference, while what is left of an error to it fades out by the first meeting.
-
-        None where limits are in the way of it. It may pass the reference a little, which is of no
-        matter where that moves on.
-        """
-        limits, half = self.limits, self.dt / 2
-        error = np.stack(before) - np.stack(self._at(reference, now))
-        way = np.stack([np.stack(self._at(reference, now + half * x)) for x in (1, 2)])
-        found = way + self._fading @ error
-        v, a = found[:, 1], found[:, 2]
-        jerk = np.diff(a, axis=0, prepend=before.a[None]) / half
-        # The speed that is reached until the acceleration is taken back.
-        fastest = np.abs(v) + a * a / (2 * limits.jerk)
-        within = (
-            (fastest <= _WITHIN * speed * limits.velocity)
-            & (np.abs(a) <= _WITHIN * acceleration)
-            & (np.abs(jerk) <= _WITHIN * limits.jerk)
-        )
-        if not within.all():
-            return None
-        posture = Posture(*found[1])
-        return posture if self._motions.stays_inside(posture) else None
 
     def _mean(self, before: Posture, target: Posture, time: float) -> Vector:
         mean = (target.q - before.q) / time
@@ -189,20 +161,3 @@ class Pursuit:
             if shares[i] > 1 or rule == "jerk":
                 return Bound(rule, self.names[i], float(values[i]), float(bounds[i]), unit)
         return None
-
-
-def _fading(time: float, after: float) -> Vector:
-    """What is left of an error (q, v, a) that is gone after some time, as a matrix (3, 3).
-
-    The error takes the polynomial of fifth degree that ends at rest,
-
-        e(x) = (1 - x)^3 (q (1 + 3 x + 6 x^2) + v T (x + 3 x^2) + a T^2 x^2 / 2),   x = t / T.
-
-    Args:
-        time: T [s].
-        after: t [s].
-    """
-    end = Polynomial([1.0, -1.0]) ** 3
-    of = [end * Polynomial(c) for c in ([1.0, 3.0, 6.0], [0.0, 1.0, 3.0], [0.0, 0.0, 0.5])]
-    x = after / time
-    return np.array([[p.deriv(i)(x) * time ** (k - i) for k, p in enumerate(of)] for i in range(3)])

@@ -1,6 +1,7 @@
 """What a chunk asks for as a motion: smooth, and no later than the chunk has it."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -41,13 +42,11 @@ class Reference:
     ends: float
     """From here on it rests, monotonic [s]."""
     edges: list[float]
-    """(K + 1) monotonic [s], in order: between them r is a cubic."""
+    """(K + 1) monotonic [s], in order: between them r is a cubic, before and after at rest."""
     middles: list[float]
-    """(K) of the pieces [s]."""
+    """(K + 2) of the pieces [s]."""
     pieces: Vector
-    """(K, 4, n): r and its first three derivatives in the middle of each piece."""
-    last: Vector
-    """(n,) [rad]: where it rests."""
+    """(K + 2, 4, n): r and its first three derivatives in the middle of each piece."""
     smooth: NDArray[np.bool_]
     """(n,): whether no corner takes more than its share of the limits, so that the joint can
     follow it as it is."""
@@ -86,9 +85,8 @@ class Reference:
         w = min(max(float(least.max()), SMOOTHING[0]), SMOOTHING[1])
         mean = _Mean.of(times, positions, w)
         cuts = np.unique(np.concatenate([times - w, times, times + w]))
-        ends = float(times[-1]) + w
         # Shorter pieces are of rounding: two cuts that are one.
-        cuts = cuts[(cuts >= first - 1e-9) & (cuts <= ends)]
+        cuts = cuts[(cuts >= first - 1e-9) & (cuts <= times[-1] + w)]
         cuts = cuts[np.concatenate([[True], np.diff(cuts) > 1e-9])]
         lengths = np.diff(cuts)
         middles = cuts[:-1] + lengths / 2
@@ -97,8 +95,18 @@ class Reference:
         _, _, sooner = mean.at(middles - lengths / 4)
         jerk = (later - sooner) / (lengths[:, None] / 2)
         pieces = np.stack([position, velocity, acceleration, jerk], axis=1)
-        last, smooth = frozen(positions[-1]), least <= w
-        return cls(first, ends, cuts.tolist(), middles.tolist(), frozen(pieces), last, smooth)
+        rest = np.zeros((2, 4, positions.shape[1]))
+        rest[:, 0] = mean.at(cuts[:1])[0][0], positions[-1]
+        pieces = np.concatenate([rest[:1], pieces, rest[1:]])
+        edges = cuts.tolist()
+        return cls(
+            begins=edges[0],
+            ends=edges[-1],
+            edges=edges,
+            middles=[0.0, *middles.tolist(), 0.0],
+            pieces=frozen(pieces),
+            smooth=least <= w,
+        )
 
     def at(self, t: float) -> tuple[Vector, Vector, Vector]:
         """Position [rad], velocity [rad/s] and acceleration [rad/s^2], (n,) each.
@@ -108,21 +116,19 @@ class Reference:
         Args:
             t: monotonic time [s].
         """
-        if t >= self.ends:
-            rest = np.zeros_like(self.last)
-            return self.last, rest, rest
-        if t < self.begins:
-            there, _, _ = self.at(self.begins)
-            rest = np.zeros_like(self.last)
-            return there, rest, rest
-        k = min(max(bisect_right(self.edges, t) - 1, 0), len(self.middles) - 1)
-        x = t - self.middles[k]
-        p, v, a, j = self.pieces[k]
-        half = 0.5 * x
-        position: Vector = p + x * (v + half * (a + (x / 3) * j))
-        velocity: Vector = v + x * (a + half * j)
-        acceleration: Vector = a + x * j
+        position, velocity, acceleration = self.instants([t])[0]
         return position, velocity, acceleration
+
+    def instants(self, times: Sequence[float]) -> Vector:
+        """The same at some times (T): (T, 3, n)."""
+        found = [bisect_right(self.edges, t) for t in times]
+        powers = []
+        for k, t in zip(found, times, strict=True):
+            x = t - self.middles[k]
+            half = x * x / 2
+            powers.append([[1.0, x, half, x * half / 3], [0.0, 1.0, x, half], [0.0, 0.0, 1.0, x]])
+        instants: Vector = np.array(powers) @ self.pieces[found]
+        return instants
 
 
 def _half_widths(times: Vector, positions: Vector, limits: JointLimits) -> Vector:
