@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bridle.deploy.guard.along import Along
+from bridle.deploy.guard.along import Companion
 from bridle.deploy.guard.check import ROUNDING, Checker, Violation
 from bridle.deploy.guard.limits import (
     AccelerationLimit,
@@ -101,7 +101,7 @@ class Follower:
         n, arm = len(robot.joints), self.model.arm.stop or len(robot.joints)
         groups = [slice(0, arm), *(slice(i, i + 1) for i in range(arm, n))]
         self._pursuits = [Pursuit(group, limits, self.names, self.dt) for group in groups]
-        self._along = Along(limits, self.dt, self._pursuits[0].lookahead)
+        self._companion = Companion(limits, self.dt, self._pursuits[0].meetings)
         self._motions = Motions(limits)
         self._body, self._shaping = _limits(robot, self.model)
         self._checker = Checker(limits, robot.joint_names, self.dt)
@@ -206,20 +206,10 @@ class Follower:
         """Of the joints that move together, each, one period with the reference or towards it."""
         times = (0.0, self.dt / 2, self.dt, self._pursuits[0].lookahead)
         near = reference.instants([now + t for t in times])
-        along, fine = self._along(before, near[:3], speed, acceleration)
-        # Corners to come are asked as well: one that is too sharp has to be prepared for.
-        fine = fine & reference.smooth & (now >= reference.begins)
+        along = self._companion(before, reference, near[:3], now, speed, acceleration)
         ahead = Posture(*near[3])
         return [
-            pursuit(
-                before,
-                reference,
-                ahead,
-                now,
-                speed,
-                acceleration,
-                along if fine[pursuit.joints].all() else None,
-            )
+            pursuit(before, reference, ahead, now, speed, acceleration, along)
             for pursuit in self._pursuits
         ]
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bridle.deploy.guard.along import Along
 from bridle.deploy.guard.braking import stopping_speed
 from bridle.deploy.guard.motion import Motion, Motions, Posture
 from bridle.deploy.guard.reference import Reference
@@ -61,7 +62,8 @@ class Pursuit:
         self.lookahead = max(LOOKAHEAD, dt)
         """Time after which the reference is to be met [s]."""
         self._delay = dt + CATCH_UP + float((self.limits.acceleration / self.limits.jerk).max())
-        self._meetings: list[float] = (self.lookahead * MEETINGS).tolist()
+        self.meetings: list[float] = (self.lookahead * MEETINGS).tolist()
+        """In how much time it may be met (K) [s]."""
 
     def __call__(
         self,
@@ -71,7 +73,7 @@ class Pursuit:
         now: float,
         speed: float,
         acceleration: Vector,
-        along: Posture | None = None,
+        along: Along,
     ) -> Pursued:
         """One period with the reference, or towards the first meeting with it.
 
@@ -84,25 +86,25 @@ class Pursuit:
             now: when the period begins [s].
             speed: share of the velocity limits to be used.
             acceleration: of all joints (n,), no more than the limits [rad/s^2].
-            along: of all joints, one period with the reference, if that is within the limits. It
-                may pass the reference a little, which is of no matter where that moves on.
+            along: a period with the reference. It may pass it a little, which is of no matter where
+                it moves on.
         """
         before = Posture(*(each[self.joints] for each in before))
         sharpest = acceleration[self.joints]
         first = target = Posture(*(each[self.joints] for each in ahead))
-        if along is not None and (np.abs(first.v) + np.abs(first.a)).max() > RESTS:
-            step = Posture(*(each[self.joints] for each in along))
-            if self._motions.stays_inside(step):
+        if (np.abs(first.v) + np.abs(first.a)).max() > RESTS:
+            step = along.of(self.joints)
+            if step is not None and self._motions.stays_inside(step):
                 mean = self._mean(before, first, self.lookahead)
                 return Pursued(step, mean, self._bound(before, first, late=False))
         motion: Motion | None = None
-        for time in self._meetings:
+        for time in self.meetings:
             if time > self.lookahead:
                 target = self._at(reference, now + time)
             motion = self._motions.towards(before, target, time, speed, sharpest)
             if motion is None or motion.duration <= time * _LATE or now + time >= reference.ends:
                 break
-            if motion.duration > self._meetings[-1]:
+            if motion.duration > self.meetings[-1]:
                 break
         late = motion is None or motion.duration > time * _LATE
         if late:

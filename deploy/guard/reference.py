@@ -130,6 +130,12 @@ class Reference:
         instants: Vector = np.array(powers) @ self.pieces[found]
         return instants
 
+    def jerk(self, since: float, until: float) -> Vector:
+        """The largest of each joint (n,) [rad/s^3] between two times."""
+        first, last = bisect_right(self.edges, since), bisect_right(self.edges, until)
+        most: Vector = np.abs(self.pieces[first : last + 1, 3]).max(axis=0)
+        return most
+
 
 def _half_widths(times: Vector, positions: Vector, limits: JointLimits) -> Vector:
     """Least half widths (n,) [s] for the corners between points (M,) [s] and (M, n) [rad]."""

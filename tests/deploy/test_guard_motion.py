@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bridle.deploy.chunks import ActionChunk
+from bridle.deploy.guard.along import Companion
 from bridle.deploy.guard.motion import Motions, Posture
 from bridle.deploy.guard.pursuit import Pursuit
 from bridle.deploy.guard.reference import SHARE, SMOOTHING, Reference
@@ -206,16 +207,18 @@ def test_a_reference_within_the_limits_is_followed_and_caught_up_with():
     amplitude = np.array([0.4, 0.2, 0.5])
     chunk = ActionChunk(0.0, times, amplitude * np.sin(3 * times)[:, None])
     reference, pursuit = Reference.of(chunk, LIMITS), Pursuit(slice(0, N), LIMITS, names, dt)
+    companion = Companion(LIMITS, dt, pursuit.meetings)
     # From rest, and 0.3 rad beside it.
     posture = Posture(np.array([0.3, -0.3, 0.1]), np.zeros(N), np.zeros(N))
     errors, bounds = [], []
     for k in range(480):
         now = k * dt
-        ahead = Posture(*reference.at(now + pursuit.lookahead))
-        found = pursuit(posture, reference, ahead, now, 1.0, LIMITS.acceleration)
+        *way, ahead = reference.instants([now, now + dt / 2, now + dt, now + pursuit.lookahead])
+        along = companion(posture, reference, np.array(way), now, 1.0, LIMITS.acceleration)
+        found = pursuit(posture, reference, Posture(*ahead), now, 1.0, LIMITS.acceleration, along)
         posture = found.posture
         errors.append(np.abs(posture.q - reference.at(now + dt)[0]).max())
         bounds.append(found.bound)
     assert bounds[0].rule == "velocity"
-    assert max(errors[200:]) < 1e-3
+    assert max(errors[200:]) < 1e-6
     assert not any(bounds[200:])
