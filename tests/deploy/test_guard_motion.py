@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bridle.deploy.chunks import ActionChunk
-from bridle.deploy.guard.along import Companion
+from bridle.deploy.guard.along import Companion, _fading
 from bridle.deploy.guard.motion import Motions, Posture
 from bridle.deploy.guard.pursuit import Pursuit
 from bridle.deploy.guard.reference import SHARE, SMOOTHING, Reference
@@ -222,3 +222,24 @@ def test_a_reference_within_the_limits_is_followed_and_caught_up_with():
     assert bounds[0].rule == "velocity"
     assert max(errors[200:]) < 1e-6
     assert not any(bounds[200:])
+
+
+def test_a_step_along_a_reference_keeps_the_jerk_at_every_instant():
+    """Not only on average over the period: the next command's third difference sees the rest."""
+    dt, times, random = 0.005, (0.025, 0.06), np.random.default_rng(0)
+    companion = Companion(LIMITS, dt, times)
+    allowed, fine = 0, np.linspace(0.0, dt, 41)
+    for _ in range(300):
+        points = np.cumsum(random.normal(0, 0.01, (8, N)), axis=0)
+        reference = Reference.of(ActionChunk(0.0, np.arange(8) * 0.05, points), LIMITS)
+        now = random.uniform(0.1, 0.3)
+        way = reference.instants([now, now + dt / 2, now + dt])
+        error = random.normal(0, 1, (3, N)) * np.array([[2e-4], [0.02], [1.0]])
+        before = Posture(*(way[0] + error))
+        along = companion(before, reference, way, now, 1.0, LIMITS.acceleration)
+        for time, within in zip(times, along.within, strict=True):
+            a = [(reference.instants([now + t])[0] + _fading(time, t)[:3] @ error)[2] for t in fine]
+            jerk = np.abs(np.diff(a, axis=0)).max(axis=0) / (dt / 40)
+            assert (jerk[within] <= LIMITS.jerk[within]).all()
+            allowed += within.sum()
+    assert allowed > 300
