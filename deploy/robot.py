@@ -154,6 +154,9 @@ class Separation:
     """Of the distance between the robot and an obstacle [m]."""
     max_age: float
     """Age at which the last report is too old [s]."""
+    settling: float
+    """For how long the robot goes on moving when its command has come to rest: what its servos lag
+    behind, three time constants of it [s]."""
 
 
 @dataclass(frozen=True)
@@ -306,10 +309,11 @@ def _model(value: Any, folder: Path) -> str:
 
 
 def _separation(content: Any, tick: float) -> Separation:
-    values = mapping(content, "separation", ("uncertainty", "max_age"))
+    values = mapping(content, "separation", ("uncertainty", "max_age", "settling"))
     return Separation(
         number(values["uncertainty"], "separation.uncertainty", 0.0, 10.0),
         number(values["max_age"], "separation.max_age", tick, 10.0),
+        number(values["settling"], "separation.settling", 0.0, 2.0),
     )
 
 

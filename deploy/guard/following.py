@@ -32,6 +32,7 @@ from bridle.deploy.guard.pairs import Pairs
 from bridle.deploy.guard.program import Constraints, nearest, tool_metric
 from bridle.deploy.guard.pursuit import Bound, Pursued, Pursuit
 from bridle.deploy.guard.reference import Reference
+from bridle.deploy.guard.surfaces import Surfaces
 from bridle.deploy.guard.surroundings import Body, Surroundings
 from bridle.deploy.robot import JointLimits, RobotDescription, RobotError
 
@@ -86,6 +87,7 @@ class Follower:
         limits = _kept(robot)
         self._keep_path = keep_path
         self.limits, self.dt, self._latency = limits, 1.0 / robot.rates.command, robot.latency
+        self._answer = self.dt + robot.latency
         self.names = robot.joint_names
         body = (robot.workspace, robot.half_spaces, robot.tool_speed, robot.collision)
         torques = any(joint.torque is not None for joint in robot.joints)
@@ -144,9 +146,13 @@ class Follower:
             obstacles: what moves around the robot.
 
         Returns:
-            The step; or what is wrong where a motion came out that is none.
+            The step; or why there must be none: somebody is too near, or a motion came out that is
+            none.
         """
         situation = self._situation(before, obstacles)
+        too_near = self._too_near(obstacles)
+        if too_near is not None:
+            return too_near
         acceleration = self._acceleration(situation)
         ways = self._ways(before, reference, now, speed, acceleration)
         situation = replace(situation, wanted=np.concatenate([way.mean for way in ways]))
@@ -199,6 +205,23 @@ class Follower:
         return self._surroundings.standing(before.q, there)
 
     # -- inside ------------------------------------------------------------------------------------
+
+    def _too_near(self, obstacles: Sequence[Obstacle]) -> Violation | None:
+        """Where something may reach a robot at rest before it could answer, it has to be at rest.
+
+        Not even away from it: which way that is has changed by then.
+        """
+        limit = self._body.separation
+        if limit is None:
+            return None
+        for obstacle in obstacles:
+            distances, needed = limit.distances(obstacle), limit.needed(obstacle, self._answer)
+            i = int(distances.argmin())
+            # So written that nan is near.
+            if not distances[i] > needed:
+                value = float(distances[i])
+                return Violation("separation", limit.name_of(i), value, needed, "m", "too near")
+        return None
 
     def _ways(
         self, before: Posture, reference: Reference, now: float, speed: float, acceleration: Vector
@@ -321,7 +344,11 @@ def _limits(robot: RobotDescription, model: RobotModel) -> tuple[Body, tuple[Lim
         shaping.append(CollisionLimit(pairs, margin=margin, horizon=margin + HORIZON))
     separation = None
     if robot.separation is not None:
-        separation = SeparationLimit.of(model, uncertainty=robot.separation.uncertainty)
+        separation = SeparationLimit(
+            Surfaces(model),
+            uncertainty=robot.separation.uncertainty + robot.allowance.body,
+            settling=robot.separation.settling,
+        )
         shaping.append(separation)
     torques = [math.inf if joint.torque is None else joint.torque for joint in robot.joints]
     if not all(map(math.isinf, torques)):

@@ -119,14 +119,23 @@ class RobotModel:
         moves = self.model.body_weldid[self.model.geom_bodyid] != 0
         return tuple(np.flatnonzero(moves).tolist())
 
-    def point_jacobian(self, geom: int) -> Vector:
-        """Velocity of a geom's centre by joint velocities (3, n)."""
-        linear = self._jacobians[0]
-        body = self.model.geom_bodyid[geom]
-        mujoco.mj_jac(self.model, self.data, linear, None, self.data.geom_xpos[geom], body)
-        jacobian = np.zeros((3, self.n_joints))
-        jacobian[:, self.arm] = linear
-        return jacobian
+    def rates(self, geoms: NDArray[np.int_], points: Vector, normals: Vector) -> Vector:
+        """How fast points of geoms move along directions, by joint velocities (m, n) [m/rad].
+
+        Args:
+            geoms: (m,).
+            points: one of each (m, 3) [m].
+            normals: (m, 3).
+        """
+        rates = np.zeros((len(geoms), self.n_joints))
+        rates[:, self.arm] = self._carried[geoms] * self._turns(points, normals)
+        return rates
+
+    def _turns(self, points: Vector, normals: Vector) -> Vector:
+        """For points p and directions n (m, 3), and every hinge of the arm: n (u x (p - c))."""
+        axes, centres = self.data.xaxis[: self._n_arm], self.data.xanchor[: self._n_arm]
+        turns: Vector = _cross(points, normals) @ axes.T - normals @ _cross(axes, centres).T
+        return turns
 
     def pairs(self) -> tuple[tuple[int, int], ...]:
         """Pairs of geoms that may not come together.
@@ -193,10 +202,9 @@ class RobotModel:
             # Where they touch, which way is apart cannot be told. Whoever asks must stop.
             touch = length < 1e-9
             normal = way * (np.copysign(~touch, found) / np.where(touch, 1.0, length))[:, None]
-            axes, centres = data.xaxis[:n], data.xanchor[:n]
-            turns = _cross(start, normal) @ axes.T - normal @ _cross(axes, centres).T
             first, second = np.array([pairs[k] for k in which]).T
-            gradients[:, :n] = (self._carried[second] - self._carried[first]) * turns
+            carried = self._carried[second] - self._carried[first]
+            gradients[:, :n] = carried * self._turns(start, normal)
         return Distances(which, found, gradients)
 
     def name(self, geom: int) -> str:

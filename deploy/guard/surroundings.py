@@ -283,19 +283,17 @@ class Surroundings:
         seconds = self._latency + self._dt + stop.duration
         postures, _ = stop.instants(share * stop.duration for share in (0.0, 0.25, 0.5, 0.75, 1.0))
         for obstacle in obstacles:
-            needed = limit.uncertainty + obstacle.speed * seconds
+            needed = limit.needed(obstacle, seconds)
             for q in postures:
                 model.place(q)
-                distances, _ = limit.distances(model, obstacle)
+                distances = limit.distances(obstacle)
                 if (distances >= needed).all():
                     continue
                 model.place(before)
                 # Where it is too near already, the robot may go away from it.
-                close = (distances < needed) & (distances < limit.distances(model, obstacle)[0])
+                close = (distances < needed) & (distances < limit.distances(obstacle))
                 if close.any():
                     i = int(np.where(close, distances - needed, np.inf).argmin())
-                    what = f"{model.name(limit.geoms[i])} and what comes near"
-                    value = float(distances[i])
-                    detail = "too near to stop"
-                    return Violation("separation", what, value, needed, "m", detail)
+                    value, detail = float(distances[i]), "too near to stop"
+                    return Violation("separation", limit.name_of(i), value, needed, "m", detail)
         return None

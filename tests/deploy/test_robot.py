@@ -28,7 +28,7 @@ def content(tmp_path):
     shipped = yaml.safe_load((SHIPPED / "ur5e_2f85.yaml").read_text())
     return shipped | {
         "half_spaces": [FLOOR, {"name": "door", "normal": [0.6, 0.8, 0], "offset": -0.5}],
-        "separation": {"uncertainty": 0.05, "max_age": 0.2},
+        "separation": {"uncertainty": 0.05, "max_age": 0.2, "settling": 0.15},
         "singularity": {"least": 0.02, "near": 0.06},
     }
 
@@ -83,7 +83,7 @@ def test_what_is_optional_is_as_the_file_has_it(content, tmp_path):
     )
     assert robot.collision == Collision(margin=0.01)
     assert robot.allowance == Allowance(joint=0.008, body=0.008, speed=0.06, acceleration=0.05)
-    assert robot.separation == Separation(uncertainty=0.05, max_age=0.2)
+    assert robot.separation == Separation(uncertainty=0.05, max_age=0.2, settling=0.15)
     assert robot.singularity == Singularity(least=0.02, near=0.06)
     assert robot.joints[0].torque is None
 
@@ -209,6 +209,7 @@ def drop(*path):
         (put("separation", "speed", 1.6), "separation: unknown key 'speed'"),
         (put("separation", "uncertainty", "5 cm"), "separation.uncertainty: .* got '5 cm'"),
         (put("separation", "max_age", 0.001), r"separation.max_age: .* \[0.005, 10\], got 0.001"),
+        (put("separation", "settling", -1), r"separation.settling: .* \[0, 2\], got -1"),
         (put("singularity", {"least": 0.02}), "singularity: key 'near' is missing"),
         (put("singularity", {"least": 0, "near": 1}), "singularity.least: .* got 0"),
         (put("singularity", {"least": 0.06, "near": 0.02}), "least must be below near"),
