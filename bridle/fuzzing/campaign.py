@@ -18,6 +18,7 @@ import bridle.fuzzing
 from bridle.deploy.robot import RobotDescription
 from bridle.fuzzing.judging import judge
 from bridle.fuzzing.running import World, run
+from bridle.fuzzing.setting import Scenario
 from bridle.fuzzing.tally import Tally, failed_row, row
 
 BATCH = 10
@@ -34,12 +35,18 @@ class Campaign:
     cases: int
     workers: int
     """Processes; with one it all happens in this one."""
+    first: int = 0
+    """Number of the first case: large campaigns can be run in parts, by several machines."""
+    scenario: Scenario = "limits"
+    """What the cases are about."""
 
     def __post_init__(self) -> None:
         if self.cases < 1 or self.workers < 1:
             raise ValueError(
                 f"cases and workers must be at least 1, got {self.cases}, {self.workers}"
             )
+        if self.first < 0:
+            raise ValueError(f"first must not be negative, got {self.first}")
 
     @property
     def digest(self) -> str:
@@ -47,7 +54,7 @@ class Campaign:
 
         Cases that were done with another guard say nothing of this one.
         """
-        found = hashlib.sha256(f"{self.seed} {self.robot}".encode())
+        found = hashlib.sha256(f"{self.seed} {self.scenario} {self.robot}".encode())
         for package in (bridle.deploy, bridle.fuzzing):
             for file in sorted(Path(next(iter(package.__path__))).rglob("*.py")):
                 found.update(file.read_bytes())
@@ -61,12 +68,13 @@ class Campaign:
                 same robot, guard and seed, and written anew otherwise.
         """
         tally, done = Tally(), set()
+        asked_for = range(self.first, self.first + self.cases)
         rows = _read(journal, self.digest)
         for each in rows:
-            if each["case"] < self.cases:
+            if each["case"] in asked_for:
                 done.add(each["case"])
                 tally.add(each)
-        todo = [case for case in range(self.cases) if case not in done]
+        todo = [case for case in asked_for if case not in done]
         if not rows:
             journal.write_text(json.dumps({"digest": self.digest}) + "\n")
         yield tally
@@ -80,7 +88,7 @@ class Campaign:
     def _rows(self, todo: list[int]) -> Iterator[list[dict[str, Any]]]:
         batches = iter([todo[i : i + BATCH] for i in range(0, len(todo), BATCH)])
         if self.workers == 1:
-            _begin(self.robot)
+            _begin(self.robot, self.scenario)
             for batch in batches:
                 yield _batch(self.seed, batch)
             return
@@ -88,7 +96,10 @@ class Campaign:
         os.environ["OMP_NUM_THREADS"] = "1"
         pending: deque[Future[list[dict[str, Any]]]] = deque()
         with ProcessPoolExecutor(
-            self.workers, get_context("spawn"), initializer=_begin_worker, initargs=(self.robot,)
+            self.workers,
+            get_context("spawn"),
+            initializer=_begin_worker,
+            initargs=(self.robot, self.scenario),
         ) as pool:
             try:
                 for batch in batches:
@@ -101,9 +112,9 @@ class Campaign:
                 pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin_worker(robot: RobotDescription) -> None:
+def _begin_worker(robot: RobotDescription, scenario: Scenario) -> None:
     Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
-    _begin(robot)
+    _begin(robot, scenario)
 
 
 def _leave_with(parent: int) -> None:
@@ -113,9 +124,9 @@ def _leave_with(parent: int) -> None:
     os._exit(1)
 
 
-def _begin(robot: RobotDescription) -> None:
+def _begin(robot: RobotDescription, scenario: Scenario) -> None:
     global _world
-    _world = World(robot)
+    _world = World(robot, scenario=scenario)
 
 
 def _batch(seed: int, cases: Iterable[int]) -> list[dict[str, Any]]:

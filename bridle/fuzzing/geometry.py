@@ -49,6 +49,9 @@ class Geometry:
         """Which pairs are of something that does not move (P,)."""
         ends[fixed[:, 0]] = ends[fixed[:, 0]][:, ::-1]
         self._a, self._b = ends.T
+        moves = self.model.body_weldid[self.model.geom_bodyid] != 0
+        self.moving: NDArray[np.int_] = np.flatnonzero(moves)
+        """Geoms that a joint moves."""
         self._boxes = np.flatnonzero(kinds[self._b] == mujoco.mjtGeom.mjGEOM_BOX)
         round_ = kinds[self._a[self._boxes]] == mujoco.mjtGeom.mjGEOM_CAPSULE
         self._capsules = self._boxes[round_]
@@ -127,6 +130,54 @@ class Geometry:
         mujoco.mj_jacSite(self.model, self.data, found, None, self._tool)
         return found
 
+    # -- what moves around it ----------------------------------------------------------------------
+
+    def nearest_part(self, q: Vector, point: Vector) -> Vector:
+        """Centre (3,) [m] of the geom that moves and is nearest to a point (3,) [m]."""
+        self.place(q)
+        places = self.data.geom_xpos[self.moving]
+        nearest: Vector = places[np.linalg.norm(places - point, axis=1).argmin()].copy()
+        return nearest
+
+    def near_points(self, postures: Vector, points: Vector, furthest: Vector) -> NDArray[np.bool_]:
+        """In which postures a geom that moves may be that near to a point.
+
+        Args:
+            postures: (T, n) [rad].
+            points: of each posture (T, m, 3) [m].
+            furthest: of each point (m,) [m].
+
+        Returns:
+            (T,).
+        """
+        places = np.empty((len(postures), 1, len(self.moving), 3))
+        for t, q in enumerate(postures):
+            self.place(q)
+            places[t, 0] = self.data.geom_xpos[self.moving]
+        balls = np.linalg.norm(places - points[:, :, None], axis=3)
+        balls -= self.model.geom_rbound[self.moving]
+        return np.asarray((balls < furthest[:, None]).any(axis=(1, 2)))
+
+    def from_points(self, postures: Vector, points: Vector) -> Vector:
+        """Distances of the surfaces of all geoms that move from points.
+
+        Args:
+            postures: (T, n) [rad].
+            points: of each posture (T, m, 3) [m].
+
+        Returns:
+            (T, m, geoms that move) [m]; inside a geom less than 0, and no further than its ball.
+        """
+        found = np.empty((*points.shape[:2], len(self.moving)))
+        kinds, sizes = self.model.geom_type, self.model.geom_size
+        for t, q in enumerate(postures):
+            self.place(q)
+            for k, geom in enumerate(self.moving.tolist()):
+                turn = self.data.geom_xmat[geom].reshape(3, 3)
+                local = (points[t] - self.data.geom_xpos[geom]) @ turn
+                found[t, :, k] = _from_surface(local, int(kinds[geom]), sizes[geom])
+        return found
+
     def name(self, pair: int) -> str:
         """Of a pair."""
         parts = []
@@ -199,3 +250,24 @@ class Geometry:
             else:
                 found[:, some] = local[:, :, 2] - model.geom_rbound[a[some]]
         return found
+
+
+def _from_surface(local: Vector, kind: int, size: Vector) -> Vector:
+    """Signed distances of points (m, 3) in a geom's frame from its surface (m,) [m]."""
+    geoms = mujoco.mjtGeom
+    match kind:
+        case geoms.mjGEOM_SPHERE:
+            return np.asarray(np.linalg.norm(local, axis=1) - size[0])
+        case geoms.mjGEOM_CAPSULE:
+            along = np.clip(local[:, 2], -size[1], size[1])
+            beside = np.column_stack([local[:, :2], local[:, 2] - along])
+            return np.asarray(np.linalg.norm(beside, axis=1) - size[0])
+        case geoms.mjGEOM_CYLINDER:
+            around = np.linalg.norm(local[:, :2], axis=1) - size[0]
+            beyond = np.column_stack([around, np.abs(local[:, 2]) - size[1]])
+        case geoms.mjGEOM_BOX:
+            beyond = np.abs(local) - size
+        case _:
+            raise ValueError(f"no distance from geoms of kind {geoms(kind).name}")
+    outside = np.linalg.norm(np.maximum(beyond, 0.0), axis=1)
+    return np.asarray(outside + np.minimum(beyond.max(axis=1), 0.0))

@@ -9,7 +9,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from bridle.fuzzing.geometry import Geometry
+from bridle.deploy.guard import Mode
+from bridle.fuzzing.geometry import CLOSE, Geometry
 from bridle.fuzzing.rig import Rig
 from bridle.fuzzing.running import Trace, World, due
 
@@ -17,7 +18,7 @@ Vector = NDArray[np.float64]
 
 KINDS = (
     "position", "velocity", "acceleration", "jerk", "tool_speed", "workspace", "collision",
-    "contact",
+    "separation", "contact",
 )  # fmt: skip
 """Limits that are looked at; jerk of the commands alone, which a simulated servo smooths."""
 SLACK = 1e-6
@@ -26,6 +27,8 @@ ROUNDING = 4e-15
 """Of a position [rad], which is divided by the period once, twice and thrice."""
 STILL = 0.05
 """A simulated robot at rest is slower than this [rad/s]."""
+CREEP = 0.02
+"""A part of the robot that comes nearer to somebody by less than this is at rest [m/s]."""
 ARRIVED = 5e-3
 """Distance of each joint of the arm to the end of a way that counts as there [rad]."""
 ON_PATH = 1e-3
@@ -72,8 +75,12 @@ def judge(world: World, trace: Trace) -> Verdict:
     """Judge the last case that `world.rig` ran."""
     rig, geometry = world.rig, world.geometry
     state = _Findings(geometry, "robot")
-    state.joints(rig.positions[:, : geometry.n_arm], rig.velocities[:, : geometry.n_arm], rig.dt)
+    arm = slice(0, geometry.n_arm)
+    # How hard a robot brakes that stops by itself is none of the guard's business.
+    own = _steps_before_standing(trace, len(rig.positions))
+    state.joints(rig.positions[:own, arm], rig.velocities[:own, arm], rig.dt)
     state.body(rig.positions, rig.tools, rig.dt)
+    state.people(trace, rig)
     state.contacts(rig)
     commands = _Findings(geometry, "command")
     for part in _parts(trace):
@@ -90,9 +97,19 @@ def judge(world: World, trace: Trace) -> Verdict:
     )
     if trace.setting.cause is not None:
         verdict.stopped = _stopped(world, trace)
+    if trace.setting.stands_at is not None:
+        verdict.stopped = _stayed(world, trace)
     if trace.way is not None:
         _judge_way(world, trace, verdict)
     return verdict
+
+
+def _steps_before_standing(trace: Trace, steps: int) -> int:
+    """Of some physics steps, those in which the robot followed its commands."""
+    if trace.setting.stands_at is None:
+        return steps
+    ticks = int(np.searchsorted(np.array(trace.times), trace.setting.stands_at))
+    return ticks * steps // len(trace.commands)
 
 
 def _parts(trace: Trace) -> list[Vector]:
@@ -186,6 +203,36 @@ class _Findings:
             name = geometry.name(int(pairs[room.argmin()])) if len(room) else ""
             self._found("collision", ~(room >= -1e-9), room, False, [name])
 
+    def people(self, trace: Trace, rig: Rig) -> None:
+        """No part of the robot comes nearer to somebody in the moment in which they touch.
+
+        Who walks into a robot that stands, or goes away, is none of its business.
+        """
+        if not trace.people:
+            return
+        steps = len(rig.positions) // len(trace.commands)
+        shares = np.arange(1, steps + 1)[:, None, None] / steps
+        there = np.concatenate([a + shares * (b - a) for a, b in trace.people])
+        near = self._geometry.near_points(rig.positions, there, trace.radii + CLOSE)
+        # The first step has none before it.
+        t = np.flatnonzero(near[1:]) + 1
+        if not len(t):
+            return
+        radii, q = trace.radii[:, None], rig.positions
+        now, earlier, before = (
+            self._geometry.from_points(q[t - k], there[t - j]) - radii
+            for k, j in ((0, 0), (1, 0), (1, 1))
+        )
+        comes = ((earlier - now) / rig.dt > CREEP) & (before >= 0)
+        room = np.full((len(q), now[0].size), np.inf)
+        room[t] = np.where(comes, now, np.inf).reshape(len(t), -1)
+        if np.isinf(room).all():
+            return
+        model = self._geometry.model
+        parts = [model.body(model.geom_bodyid[geom]).name for geom in self._geometry.moving]
+        who = [f"{part} to person {k}" for k in range(len(trace.radii)) for part in parts]
+        self._found("separation", ~(room >= 0), room, False, who)
+
     def contacts(self, rig: Rig) -> None:
         """What the simulator itself saw."""
         if rig.contacts:
@@ -206,6 +253,24 @@ def _stopped(world: World, trace: Trace) -> bool:
     per_tick = len(world.rig.velocities) // len(trace.commands)
     v = world.rig.velocities[settled * per_tick :, : world.geometry.n_arm]
     return all(trace.at_rest[rest:]) and float(np.abs(v).max()) < STILL
+
+
+def _stayed(world: World, trace: Trace) -> bool:
+    """Whether the commands did not run away from a robot that stands, nor came back to it for ever:
+    the second time it has to be the last.
+
+    They may be a joint's tracking tolerance away, until a joint state says so, and then take v dt
+    and v 2a/j + v^2/2a to stop.
+    """
+    robot, limits = world.robot, world.robot.limits
+    v, a = limits.velocity, limits.acceleration
+    noticed = trace.setting.states_every / robot.rates.command + 1 / robot.rates.command
+    stop = v * (noticed + 2 * a / limits.jerk) + v * v / (2 * a)
+    tolerance = [np.inf if j.tracking_tolerance is None else j.tracking_tolerance
+                 for j in robot.joints]  # fmt: skip
+    away = np.abs(np.array(trace.commands) - np.array(trace.seen))
+    ends = len(trace.restarts) <= 1 or trace.modes[-1] is Mode.LATCHED
+    return bool((away <= np.array(tolerance) + stop).all()) and ends and len(trace.restarts) <= 2
 
 
 # -- moving ----------------------------------------------------------------------------------------

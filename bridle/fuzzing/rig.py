@@ -85,6 +85,8 @@ class Rig:
         self._v: list[Vector] = []
         self._tool: list[Vector] = []
         self.contacts: list[Contact] = []
+        self.stands = False
+        """Whether it stays where it was told to be last, whatever is commanded."""
 
     def put(self, arm: Vector, grip: int) -> Vector:
         """At rest with the arm (6,) [rad] and one of `GRIPS` openings.
@@ -111,8 +113,9 @@ class Rig:
         """One control period: the setpoint moves evenly from one command (7,) to the next [rad]."""
         model, data, index = self._model, self._data, self._index
         for k in range(1, self._steps + 1):
-            setpoint = before + k / self._steps * (after - before)
-            data.ctrl[index.ctrl] = setpoint * index.control_per_radian
+            if not self.stands:
+                setpoint = before + k / self._steps * (after - before)
+                data.ctrl[index.ctrl] = setpoint * index.control_per_radian
             mujoco.mj_step(model, data)
             if data.ncon:
                 self._look_at_contacts()

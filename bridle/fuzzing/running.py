@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,10 @@ from bridle.fuzzing import clean
 from bridle.fuzzing.clean import CleanWay
 from bridle.fuzzing.connection import Connection
 from bridle.fuzzing.geometry import Geometry
+from bridle.fuzzing.people import USUAL, People
 from bridle.fuzzing.places import Places
 from bridle.fuzzing.rig import Rig
-from bridle.fuzzing.setting import Setting, draw
+from bridle.fuzzing.setting import Scenario, Setting, among_people, draw, standing_still
 from bridle.fuzzing.sources import Plan, Source, Sources
 
 Vector = NDArray[np.float64]
@@ -35,14 +36,20 @@ class World:
     """What all cases of one robot share."""
 
     def __init__(
-        self, robot: RobotDescription, guard: Callable[[RobotDescription], Guard] = Guard
+        self,
+        robot: RobotDescription,
+        guard: Callable[[RobotDescription], Guard] = Guard,
+        *,
+        scenario: Scenario = "limits",
     ) -> None:
-        """Take a robot with a model, and what makes its guard.
+        """Take a robot with a model, what makes its guard, and what cases are about.
 
         Raises:
             RobotError: the robot has no model, or is none that can be simulated.
         """
-        self.robot, self.guard = robot, guard(robot)
+        if scenario == "people" and robot.separation is None:
+            robot = replace(robot, separation=USUAL)
+        self.robot, self.guard, self.scenario = robot, guard(robot), scenario
         self.geometry, self.rig = Geometry(robot), Rig(robot)
         self.places = Places(self.geometry)
 
@@ -63,7 +70,14 @@ class Trace:
     at_rest: list[bool] = field(default_factory=list)
     modes: list[Mode] = field(default_factory=list)
     restarts: list[int] = field(default_factory=list)
-    """Ticks before which a reset put the command where the robot is."""
+    """Ticks before which the command was put where the robot is: by a reset, or because the robot
+    stands and does not follow."""
+    seen: list[Vector] = field(default_factory=list)
+    """Where the guard saw the robot in each tick (n,) [rad]."""
+    people: list[Vector] = field(default_factory=list)
+    """Where somebody was before and after each tick (2, people, 3) [m]."""
+    radii: Vector = field(default_factory=lambda: np.zeros(0))
+    """Of these (people,) [m]."""
     places: list[Vector] = field(default_factory=list)
     """Where the robot was seen then (n,) [rad]; the gripper, which may hold something, where it was
     commanded to."""
@@ -88,19 +102,26 @@ def run(world: World, seed: int, case: int, say: Callable[[str], None] | None = 
         case: its number.
         say: is told what happens, for people.
     """
-    return _Run(world, np.random.default_rng((seed, case)), say).to_the_end()
+    return _Run(world, seed, case, say).to_the_end()
 
 
 class _Run:
     """The state of a case."""
 
     def __init__(
-        self, world: World, random: np.random.Generator, say: Callable[[str], None] | None
+        self, world: World, seed: int, case: int, say: Callable[[str], None] | None
     ) -> None:
-        self.world, self.random, self.say = world, random, say
+        self.random = random = np.random.default_rng((seed, case))
+        # What only some scenarios have leaves everything else as it is.
+        own = np.random.default_rng((seed, case, 1))
+        self.world, self.say = world, say
         self.guard, self.rig = world.guard, world.rig
         self.dt = self.guard.dt
         setting = draw(random)
+        if world.scenario == "standstill":
+            setting = standing_still(setting, own)
+        if world.scenario == "people":
+            setting = among_people(setting, own)
         start = self.rig.put(world.places.draw(random, setting.place), setting.grip)
         way = clean.find(world.geometry, start, random) if setting.clean else None
         for _ in range(_STARTS):
@@ -124,6 +145,13 @@ class _Run:
         self.seen_at = 0.0
         self.stamps.record(self.connection.stamp(0.0), 0.0)
         self.state: GuardState = self.guard.start(start, 0.0)
+        self.people: People | None = None
+        if world.scenario == "people":
+            separation = world.robot.separation
+            assert separation is not None
+            anybody = not setting.clean
+            self.people = People(world.geometry, separation, start, own, anybody=anybody)
+            self.trace.radii = np.array([person.radius for person in self.people.everyone])
         self.next_plan = 0.0
         if say is not None:
             say(str(setting))
@@ -137,13 +165,20 @@ class _Run:
         return settled < len(self.trace.commands)
 
     def to_the_end(self) -> Trace:
-        tick = 0
+        tick, setting = 0, self.setting
         while self.t < self.end or not self._long_enough():
             self._receive(tick)
             self._interfere()
-            before = self.state.q
+            before, joined = self.state.q, self.state.joined
             self.state, command = self.guard.tick(self.state, self.seen, self.seen_at, self.t)
+            now = self.state.joined
+            if setting.stands_at is not None and now is not None and now is not joined:
+                self._restart(before)
+                self._tell("the command goes to the robot")
             self._note(tick, command)
+            if self.people is not None and self.people.everyone:
+                self.trace.people.append(self.people.move(self.rig.position, self.dt))
+            self.rig.stands = setting.stands_at is not None and self.t >= setting.stands_at
             self.rig.execute(before, command.position)
             tick += 1
             self.t += self.dt * (1 + self._lateness())
@@ -168,6 +203,9 @@ class _Run:
             self.seen, self.seen_at = self.rig.position, self.t
             self.stamps.record(connection.stamp(self.t), self.t)
             self.trace.last_state = self.t
+        reported = None if self.people is None else self.people.report(self.t)
+        if reported is not None:
+            self.state = self.guard.see(self.state, reported, self.t)
         if self.t >= self.next_plan and not self._lost("silence"):
             connection.send(self.source(self.seen_at, self.seen), self.seen_at)
             self.next_plan = self.t + setting.every
@@ -216,14 +254,19 @@ class _Run:
                 self.state = self.guard.reset(self.state, self.seen, self.t)
             except GuardError:
                 return
-            n = self.world.geometry.n_arm
-            self.trace.restarts.append(len(self.trace.commands))
-            self.trace.places.append(np.append(self.seen[:n], commanded[n:]))
+            self._restart(commanded)
             self._tell("reset")
+
+    def _restart(self, commanded: Vector) -> None:
+        """The command is now where the robot is seen, and where it was for the gripper."""
+        n = self.world.geometry.n_arm
+        self.trace.restarts.append(len(self.trace.commands))
+        self.trace.places.append(np.append(self.seen[:n], commanded[n:]))
 
     def _note(self, tick: int, command: Command) -> None:
         trace = self.trace
         trace.commands.append(command.position)
+        trace.seen.append(self.seen)
         trace.times.append(self.t)
         trace.at_rest.append(self.state.at_rest)
         if trace.modes and trace.modes[-1] is not command.mode:

@@ -1,6 +1,6 @@
 """What happens in a case, but for the chunks themselves: drawn from its seed, told in words."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -15,6 +15,12 @@ CLEAN_SHARE = 0.25
 Cause = Literal["stop", "joint states", "silence", "familiarity"]
 """Why the robot has to stop: a person, lost joint states, no more chunks, the policy's guardian."""
 CAUSES: tuple[Cause, ...] = get_args(Cause)
+Scenario = Literal["limits", "people", "standstill"]
+"""What cases are about: `people`: somebody moves around the robot; `standstill`: the robot stops by
+itself at some time, as in a protective stop, and follows no command any more."""
+SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
+WATCHED = 2.5
+"""What a robot that stands is looked at for [s]."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,8 @@ class Setting:
     """Whether the guardian of the policy changes its mind all the time."""
     resets: bool
     """Whether the robot is stopped and released now and then."""
+    stands_at: float | None = None
+    """When the robot stops following its commands."""
 
     @property
     def clean(self) -> bool:
@@ -93,4 +101,26 @@ def draw(random: np.random.Generator) -> Setting:
         cause_at=random.uniform(0.1, seconds),
         flips=cause is None and random.random() < 0.1,
         resets=cause is None and random.random() < 0.1,
+    )
+
+
+def among_people(setting: Setting, random: np.random.Generator) -> Setting:
+    """The same case, in most of which the robot goes on moving for long enough to be met."""
+    if setting.clean or random.random() < 0.2:
+        return setting
+    seconds = random.uniform(0.8, 2.0)
+    return replace(setting, seconds=seconds, cause=None, flips=False, resets=False)
+
+
+def standing_still(setting: Setting, random: np.random.Generator) -> Setting:
+    """The same case with a robot that follows no more at some time, and no other reason to stop."""
+    stands_at = random.uniform(0.1, 0.8)
+    return replace(
+        setting,
+        kind="wander" if setting.clean else setting.kind,
+        seconds=stands_at + WATCHED,
+        cause=None,
+        flips=False,
+        resets=False,
+        stands_at=stands_at,
     )

@@ -96,6 +96,19 @@ def test_cases_of_another_seed_are_not_taken_over(tmp_path):
     assert len(journal.read_text().splitlines()) == 2
 
 
+def test_a_campaign_in_parts_is_the_same_campaign(tmp_path):
+    parts = [Campaign(ROBOT, 5, 2, 1), Campaign(ROBOT, 5, 2, 1, first=2)]
+    rows = []
+    for i, part in enumerate((*parts, Campaign(ROBOT, 5, 4, 1))):
+        journal = tmp_path / f"{i}.jsonl"
+        *_, _ = part.run(journal)
+        rows.append([json.loads(line) for line in journal.read_text().splitlines()[1:]])
+    for row_ in (row_ for each in rows for row_ in each):
+        del row_["seconds"]
+    assert rows[0] + rows[1] == rows[2]
+    assert [row_["case"] for row_ in rows[1]] == [2, 3]
+
+
 def test_tighter_limits_of_a_task_are_kept_too(tmp_path):
     file, result = tmp_path / "task.yaml", tmp_path / "slow.json"
     file.write_text("tool_speed: 0.2\n")
@@ -171,6 +184,46 @@ def test_a_guard_that_does_not_stop_is_found_out():
             return None
 
     found = tally_of(World(ROBOT, Deaf), (1, 2, 3, 5))
+    assert not all(found.stopped)
+
+
+def test_people_are_not_run_into(tmp_path):
+    file = tmp_path / "people.json"
+    arguments = ["--scenario", "people", "--cases", "12", "--workers", "1"]
+    assert main(["fuzz", *arguments, "--json", str(file)]) == 0
+    found = json.loads(file.read_text())
+    assert found["violations"]["total"] == found["violations_of_commands"]["total"] == 0
+    assert found["interventions"]["separation"] > 10
+    assert found["moved_when_it_could"] == {"rate": 1.0, "n": found["moved_when_it_could"]["n"]}
+
+
+def test_a_guard_that_does_not_see_people_is_found_out():
+    class Sightless(Guard):
+        def see(self, state, obstacles, now):
+            return super().see(state, [], now)
+
+    found = tally_of(World(ROBOT, Sightless, scenario="people"), (2, 9, 36, 48))
+    assert found.violations["separation"] > 0
+    assert not found.ok
+
+
+def test_a_robot_that_stands_still_is_noticed(tmp_path):
+    file = tmp_path / "standstill.json"
+    arguments = ["--scenario", "standstill", "--cases", "6", "--workers", "1"]
+    assert main(["fuzz", *arguments, "--json", str(file)]) == 0
+    found = json.loads(file.read_text())
+    assert found["violations_of_commands"]["total"] == 0
+    assert found["stopped_when_it_should"] == {"rate": 1.0, "n": 6}
+    assert found["interventions"]["tracking"] > 10
+
+
+def test_a_guard_that_comes_back_to_such_a_robot_for_ever_is_found_out():
+    class Naive(Guard):
+        def _join(self, state, there):
+            state, _ = super()._join(state, there)
+            return state, ""
+
+    found = tally_of(World(ROBOT, Naive, scenario="standstill"), range(2))
     assert not all(found.stopped)
 
 

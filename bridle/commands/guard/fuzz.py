@@ -4,7 +4,9 @@ Each case puts a simulated UR5e somewhere inside its limits, half of them close 
 guard in closed loop with it. Chunks come late, twice, out of order or not at all; they are good, or
 they leap, drift, tremble, push through the table, are in degrees, of other joints, or no numbers;
 people stop and release it; joint states are lost; ticks are late. The simulated robot is looked at
-after every physics step by arithmetic of its own: joints, tool, distances, contacts.
+after every physics step by arithmetic of its own: joints, tool, distances, contacts. With
+--scenario people somebody moves around it too, and into it, and is reported now and then; with
+--scenario standstill the robot stops by itself at some time, and follows no command any more.
 
 A case depends on the seed and its number alone: --case shows one again, event by event. What is
 done is kept beside the JSON file until the end, so that a run that was killed goes on where it was.
@@ -30,6 +32,7 @@ from bridle.deploy.tightening import load_tightening, tighten
 from bridle.fuzzing.campaign import Campaign
 from bridle.fuzzing.judging import judge
 from bridle.fuzzing.running import World, run
+from bridle.fuzzing.setting import Scenario
 from bridle.fuzzing.tally import SHARES, Tally
 
 
@@ -39,10 +42,14 @@ class Options:
 
     cases: int = 1000
     """Cases to run; about six a second and core."""
+    first: int = 0
+    """Number of the first one, for a campaign in parts: --first 500 goes on after 500 cases."""
     seed: int = 0
     """Seed of the campaign."""
     workers: int | None = None
     """Processes; by default one for each core."""
+    scenario: Scenario = "limits"
+    """What the cases are about."""
     robot: str = "ur5e_2f85"
     """Robot file (YAML) with the joints of the simulated arm, or the name of a shipped one."""
     limits: Path | None = None
@@ -62,8 +69,12 @@ def main(arguments: Sequence[str]) -> int:
     if robot.model is None:
         raise ValueError(f"{options.robot} has no model of the robot's body to look at")
     if options.case is not None:
-        return _show_case(World(robot), options.seed, options.case)
-    campaign = Campaign(robot, options.seed, options.cases, options.workers or os.cpu_count() or 1)
+        world = World(robot, scenario=options.scenario)
+        return _show_case(world, options.seed, options.case)
+    workers = options.workers or os.cpu_count() or 1
+    campaign = Campaign(
+        robot, options.seed, options.cases, workers, options.first, options.scenario
+    )
     if options.json is not None:
         journal = options.json.with_name(f"{options.json.name}.cases.jsonl")
         tally = _run(campaign, journal)
@@ -72,7 +83,10 @@ def main(arguments: Sequence[str]) -> int:
             tally = _run(campaign, Path(folder) / "cases.jsonl")
     result = tally.result() | {
         "robot": robot.name,
+        "scenario": options.scenario,
         "seed": options.seed,
+        "first": options.first,
+        "digest": campaign.digest,
         "workers": campaign.workers,
         "machine": machine("mujoco", "ruckig", "daqp", "numpy"),
     }
