@@ -155,7 +155,7 @@ class Follower:
             return too_near
         acceleration = self._acceleration(situation)
         ways = self._ways(before, reference, now, speed, acceleration)
-        situation = replace(situation, wanted=np.concatenate([way.mean for way in ways]))
+        situation = situation.but(wanted=np.concatenate([way.mean for way in ways]))
         constraints = Constraints.of_rows(self._shaping, situation)
         posture = _together([way.posture for way in ways])
         reason = next((way.bound for way in ways if way.bound is not None), None)

@@ -125,8 +125,7 @@ class Guard:
         if chunk.observed_at <= state.observed_at:
             before = state.observed_at - chunk.observed_at
             raise ChunkRefused("order", f"observed {before:.3f} s before the last chunk accepted")
-        return replace(
-            state,
+        return state.but(
             chunk=chunk,
             reference=Reference.of(chunk, self._follower.limits_at(state.posture), state.chunk),
             observed_at=chunk.observed_at,
@@ -149,7 +148,7 @@ class Guard:
         """
         if mode not in (Mode.NOMINAL, Mode.CAUTION, Mode.HOLD) or not 0 < speed <= 1:
             raise GuardError(f"no advice: {mode}, speed {speed}")
-        return replace(state, advice=Advice(Mode(mode), speed, why))
+        return state.but(advice=Advice(Mode(mode), speed, why))
 
     def see(self, state: GuardState, obstacles: Sequence[Obstacle], now: float) -> GuardState:
         """Take a report of everything that moves around the robot.
@@ -159,7 +158,7 @@ class Guard:
             obstacles: all of them; none is a report too.
             now: monotonic time of the report [s].
         """
-        return replace(state, obstacles=tuple(obstacles), reported_at=now)
+        return state.but(obstacles=tuple(obstacles), reported_at=now)
 
     def tick(
         self, state: GuardState, q_measured: Vector, measured_at: float, now: float
@@ -197,7 +196,7 @@ class Guard:
         """
         if state.mode is Mode.LATCHED:
             return state
-        return replace(state, mode=Mode.LATCHED, why=why, since=now, chunk=None, reference=None)
+        return state.but(mode=Mode.LATCHED, why=why, since=now, chunk=None, reference=None)
 
     def reset(self, state: GuardState, q_measured: Vector, now: float) -> GuardState:
         """Start anew where the robot is; chunks observed before are void. The counters go on.
@@ -218,8 +217,7 @@ class Guard:
             if not self._watch.settled(state, measured, now):
                 raise GuardError("no reset while the robot moves")
             measured = self._watch.where(state, measured)
-        return replace(
-            self.start(measured, now),
+        return self.start(measured, now).but(
             why="waiting for a chunk after the reset",
             obstacles=state.obstacles,
             reported_at=state.reported_at,
@@ -268,8 +266,7 @@ class Guard:
             wanted, _, _ = reference.at(now + self.dt)
             intervention = _bent(step.bound, float(np.abs(wanted - posture.q).max()))
         mode = Mode.CAUTION if cautious else Mode.NOMINAL
-        state = replace(
-            state,
+        state = state.but(
             mode=mode,
             why=state.advice.why if cautious else "",
             since=state.since if state.mode is mode else now,
@@ -296,10 +293,9 @@ class Guard:
             state, why = self._join(state, self._watch.where(state, q_measured))
             if why:
                 latched = self.stop(state, why, now)
-                latched = replace(latched, interventions=state.interventions + 1)
+                latched = latched.but(interventions=state.interventions + 1)
                 return self._brake(latched, cause)
-        state = replace(
-            state,
+        state = state.but(
             mode=Mode.HOLD,
             why=str(cause),
             since=now if entered else state.since,
@@ -326,7 +322,7 @@ class Guard:
         why = "" if state.joined is None else "the robot does not follow its commands"
         posture = _sealed(state.posture._replace(q=there))
         stop = self._follower.stop(posture)
-        return replace(state, posture=posture, stop=stop, stopping=0.0, joined=there), why
+        return state.but(posture=posture, stop=stop, stopping=0.0, joined=there), why
 
     def _brake(self, state: GuardState, cause: Intervention | None) -> tuple[GuardState, Command]:
         """The next step of the stored stop."""
@@ -334,7 +330,7 @@ class Guard:
         posture = _sealed(state.stop.at(stopping))
         mean = (posture.q - state.q) / self.dt
         mean.setflags(write=False)
-        state = replace(state, posture=posture, step=mean, stopping=stopping)
+        state = state.but(posture=posture, step=mean, stopping=stopping)
         return state, Command(posture.q, mean, state.mode, cause)
 
 

@@ -37,10 +37,6 @@ class Reference:
     chunk, by its sharpest corner. No velocity is larger than those of the chunk.
     """
 
-    begins: float
-    """Time of the chunk's first point, monotonic [s]."""
-    ends: float
-    """From here on it rests, monotonic [s]."""
     edges: list[float]
     """(K + 1) monotonic [s], in order: between them r is a cubic, before and after at rest."""
     middles: list[float]
@@ -50,6 +46,16 @@ class Reference:
     smooth: NDArray[np.bool_]
     """(n,): whether no corner takes more than its share of the limits, so that the joint can
     follow it as it is."""
+
+    @property
+    def begins(self) -> float:
+        """Time of the chunk's first point, monotonic [s]."""
+        return self.edges[0]
+
+    @property
+    def ends(self) -> float:
+        """From here on it rests, monotonic [s]."""
+        return self.edges[-1]
 
     @classmethod
     def of(
@@ -100,8 +106,6 @@ class Reference:
         pieces = np.concatenate([rest[:1], pieces, rest[1:]])
         edges = cuts.tolist()
         return cls(
-            begins=edges[0],
-            ends=edges[-1],
             edges=edges,
             middles=[0.0, *middles.tolist(), 0.0],
             pieces=frozen(pieces),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from bridle.deploy.chunks import ActionChunk
 from bridle.deploy.guard.limits import Obstacle
 from bridle.deploy.guard.motion import Motion, Posture
+from bridle.deploy.guard.records import Record
 from bridle.deploy.guard.reference import Reference
 
 Vector = NDArray[np.float64]
@@ -83,7 +84,7 @@ class Advice:
 
 
 @dataclass(frozen=True, eq=False)
-class GuardState:
+class GuardState(Record):
     """Everything that changes. Times are monotonic [s]; arrays are never written to."""
 
     mode: Mode

@@ -1,7 +1,7 @@
 """What the guard sees of the robot, and what forbids to follow a chunk."""
 
 import math
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +34,9 @@ class Watch:
                 for j in robot.joints
             ]
         )
-        follows = np.minimum(self._tolerance, FOLLOWING)
-        self._close = frozen(np.where(np.isinf(self._tolerance), math.inf, follows))
+        self._follows = np.isfinite(self._tolerance)
+        close = np.minimum(self._tolerance, FOLLOWING)
+        self._close = frozen(np.where(self._follows, close, math.inf))
 
     def stuck(self, state: GuardState, now: float) -> bool:
         """Whether the robot stands still away from its command, and has done so for a while."""
@@ -54,17 +55,19 @@ class Watch:
         """Remember when the robot was last seen to move, or to be where it was commanded."""
         if q_measured.shape != state.q.shape:
             return state
-        follows = np.isfinite(self._tolerance)
+        changes: dict[str, Any] = {}
+        follows = self._follows
         if (np.abs(q_measured - state.still)[follows] > STILL).any():
-            state = replace(state, still=frozen(q_measured), still_since=now)
+            changes |= {"still": frozen(q_measured), "still_since": now}
         moved = follows & (np.abs(q_measured - state.seen) > STILL)
-        close = np.abs(q_measured - state.q) <= self._close
-        if state.joined is not None and close.all():
+        close = (np.abs(q_measured - state.q) <= self._close).all()
+        if state.joined is not None and close:
             left = follows & (np.abs(q_measured - state.joined) > FOLLOWING)
-            state = replace(state, joined=None) if left.any() else state
-        if not (moved.any() or close.all()):
-            return state
-        return replace(state, seen=frozen(q_measured), seen_at=now)
+            if left.any():
+                changes["joined"] = None
+        if moved.any() or close:
+            changes |= {"seen": frozen(q_measured), "seen_at": now}
+        return state.but(**changes) if changes else state
 
     def cause(
         self, state: GuardState, q_measured: Vector, measured_at: float, now: float

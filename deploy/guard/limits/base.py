@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bridle.deploy.guard.braking import stopping_speed
 from bridle.deploy.guard.model import RobotModel
+from bridle.deploy.guard.records import Record
 from bridle.deploy.robot import JointLimits
 
 Vector = NDArray[np.float64]
@@ -36,7 +37,7 @@ class Obstacle:
 
 
 @dataclass(frozen=True, eq=False)
-class Situation:
+class Situation(Record):
     """Where the robot is; what several limits need is computed once."""
 
     q: Vector
