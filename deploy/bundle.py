@@ -189,6 +189,11 @@ class Manifest:
             raise BundleError(f"tolerance must not be negative, got {self.tolerance}")
 
     @property
+    def sees(self) -> bool:
+        """Whether the policy reads pictures or points."""
+        return bool(self.cameras) or any(spec.name == "point_cloud" for spec in self.inputs)
+
+    @property
     def follows_instructions(self) -> bool:
         """Whether the policy takes an instruction."""
         return any(spec.name == INSTRUCTION for spec in self.inputs)

@@ -27,7 +27,7 @@ from bridle.deploy.backends import CHOICES
 from bridle.deploy.bundle import GUARD, load_bundle
 from bridle.deploy.confinement import verify_confined
 from bridle.deploy.exceptions import InferenceError, KinematicsError
-from bridle.deploy.execution import ExecutionConfig, Strategy, suited
+from bridle.deploy.execution import ExecutionConfig, Mask, Strategy, suited
 from bridle.deploy.execution.conservative import ConservativeConfig
 from bridle.deploy.familiarity.alarm import AlarmConfig, Assessment, Level
 from bridle.deploy.familiarity.guardian import Guardian
@@ -73,6 +73,12 @@ class PolicyParams:
         AUTO,
     )
     candidates: int = param("Chunks sampled at once with rtc, of which one is executed.", 4)
+    mask: str = param(
+        "What rtc guides a chunk by: hard: by what is executed before it arrives; soft: less and "
+        "less by what is planned after that, too; auto: hard for a policy that sees pictures or "
+        "points, else soft.",
+        AUTO,
+    )
     safest: int = param(
         "Chunks sampled at once where the bundle has a critic of feasibility, of which a safe one "
         "is executed.",
@@ -118,7 +124,12 @@ class PolicyParams:
         """
         strategy = suited if self.strategy == AUTO else cast(Strategy, self.strategy)
         return ExecutionConfig(
-            strategy, self.blend_steps, self.ensemble_decay, self.candidates, self.safest
+            strategy,
+            self.blend_steps,
+            self.ensemble_decay,
+            self.candidates,
+            cast(Mask, self.mask),
+            self.safest,
         )
 
 

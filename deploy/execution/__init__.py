@@ -11,7 +11,7 @@ from bridle.deploy.execution.guidance import (
     misfit,
     prefix_weights,
 )
-from bridle.deploy.execution.merging import ExecutionConfig, Plan, Strategy
+from bridle.deploy.execution.merging import ExecutionConfig, Mask, Plan, Strategy
 from bridle.deploy.execution.sampling import ChunkSampler, Sampled, suited
 from bridle.deploy.execution.served import ServedPolicy
 from bridle.deploy.execution.timeline import Timeline
@@ -24,6 +24,7 @@ __all__ = [
     "Encoded",
     "ExecutionConfig",
     "Guided",
+    "Mask",
     "OneStep",
     "Plan",
     "Previous",

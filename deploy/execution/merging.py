@@ -11,6 +11,7 @@ from bridle.deploy.chunks import ActionChunk
 
 Vector = NDArray[np.float64]
 Strategy = Literal["replace", "blend", "ensemble", "rtc"]
+Mask = Literal["auto", "soft", "hard"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class ExecutionConfig:
     """Chunks that `rtc` samples at once, to execute the one that is nearest to the running one:
     where the running chunk ends, the guidance alone does not always keep to one mode (chosen among
     samples as in Bidirectional Decoding, Liu et al. 2024, arXiv 2408.17355)."""
+    mask: Mask = "auto"
+    """What `rtc` guides a chunk by: `hard`: by the actions that are executed before it arrives;
+    `soft`: less and less by those that are planned after them, too. `auto`: `soft`, but `hard` for
+    policies that see pictures or points, which go by a plan that they are given rather than by what
+    they see."""
     safest: int = 16
     """Chunks that are sampled at once where the bundle has a critic of feasibility: of those that
     it holds safe the one is executed that would be anyway, and if there is none the safest."""
@@ -43,6 +49,8 @@ class ExecutionConfig:
             )
         if self.blend_steps < 1:
             raise ValueError(f"blend_steps must be at least 1, got {self.blend_steps}")
+        if self.mask not in get_args(Mask):
+            raise ValueError(f"mask must be one of {', '.join(get_args(Mask))}, got {self.mask!r}")
         for name in ("candidates", "safest"):
             if not 1 <= getattr(self, name) <= 1024:
                 raise ValueError(f"{name} must lie in 1..1024, got {getattr(self, name)}")

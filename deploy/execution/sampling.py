@@ -55,6 +55,7 @@ class ChunkSampler:
                 # One that was trained for it needs no guidance.
                 if not self._committed:
                     raise
+        self._soft = config.mask == "soft" or (config.mask == "auto" and not manifest.sees)
         self._shape = (manifest.horizon, len(manifest.joint_names))
         self._first = manifest.first_action
         self.rows = manifest.horizon - manifest.first_action
@@ -83,8 +84,9 @@ class ChunkSampler:
         if previous is None or previous.delay <= self._committed or self._guided is None:
             chunks, scores = self._inferred(observation, noise, previous)
         else:
+            by = previous if self._soft else replace(previous, until=previous.delay)
             chunks, scores = guided_sample(
-                self._guided, observation, noise, previous, first_row=self._first
+                self._guided, observation, noise, by, first_row=self._first
             )
             chunks = chunks[:, self._first :].astype(np.float64)
         if not np.isfinite(chunks).all():

@@ -103,6 +103,19 @@ def test_chunks_drives_a_bundle_by_every_strategy_at_every_delay(two_mode_bundle
     assert "still" in capsys.readouterr().out
 
 
+def test_chunks_drives_a_task_without_sides_too(tmp_path, capsys):
+    bundle = export_still(tmp_path / "still", "reach")
+    chosen = ["--delays", "0", "--strategies", "rtc", "--mask", "hard", "--episodes", "1"]
+    file = tmp_path / "chunks.json"
+    assert main(["chunks", "--bundle", str(bundle), *chosen, "--json", str(file)]) == 0
+    result = json.loads(file.read_text())
+    assert result["mask"] == "hard"
+    driven = result["rows"][-1]
+    assert driven["switches"] is None
+    assert driven["mean_steps"] > 1
+    assert "switches -" in capsys.readouterr().out
+
+
 def test_it_lists_its_actions(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out

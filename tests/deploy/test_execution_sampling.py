@@ -65,6 +65,32 @@ def test_a_chunk_that_continues_is_nearer_to_what_it_continues(guided):
     assert distance(sample(guided, before), before) < 0.8 * distance(sample(guided), before)
 
 
+def test_a_hard_mask_holds_a_chunk_to_what_is_executed_before_it_alone(guided):
+    """What is planned after that leaves no trace."""
+    before = previous(delay=4)
+    other = replace(before, positions=np.where(np.arange(16)[:, None] < 4, before.positions, 0.5))
+    soft, hard = (
+        [sample(guided, each, candidates=1, mask=mask) for each in (before, other)]
+        for mask in ("soft", "hard")
+    )
+    assert not np.allclose(*soft)
+    assert np.array_equal(*hard)
+    free = sample(guided)
+    executed = slice(0, 4)
+    assert (
+        np.abs(hard[0] - before.positions)[executed].mean()
+        < 0.6 * np.abs(free - before.positions)[executed].mean()
+    )
+
+
+def test_a_policy_that_sees_pictures_is_not_held_to_its_plans(guided, monkeypatch):
+    before = previous()
+    assert np.array_equal(sample(guided, before), sample(guided, before, mask="soft"))
+    seeing = replace(guided.manifest, cameras={"front": [8, 8]})
+    monkeypatch.setattr(guided, "manifest", seeing)
+    assert np.array_equal(sample(guided, before), sample(guided, before, mask="hard"))
+
+
 @pytest.mark.parametrize("runtime", ["guided", "committed"])
 def test_of_many_candidates_the_nearest_is_taken(runtime, request):
     runtime, before = request.getfixturevalue(runtime), previous()
@@ -102,6 +128,11 @@ def test_bad_observations_are_refused(guided):
     for before in (None, previous()):
         with pytest.raises(InferenceError, match="observation 'gripper' has numbers that are not"):
             sampler(bad, np.random.default_rng(0), before)
+
+
+def test_an_unknown_mask_is_refused():
+    with pytest.raises(ValueError, match="mask must be one of auto, soft, hard, got 'firm'"):
+        ExecutionConfig("rtc", mask="firm")
 
 
 @pytest.mark.parametrize("candidates", [0, -1, 2000])

@@ -2,9 +2,9 @@
 
 First on a policy of two lanes whose flow is known in closed form; then, for every bundle given, on
 its task in simulation, as it is deployed: server and guard are the robot's, an inference takes as
-many control steps as is said, whatever this machine needs for it. Bundles are of tasks with the
-modes left and right, as pick-place-post: a switch is a chunk that plans to pass on the other side
-than the chunk before.
+many control steps as is said, whatever this machine needs for it. In tasks with the modes left and
+right, as pick-place-post, switches are counted: chunks that plan to pass on the other side than the
+chunk before.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,10 +24,11 @@ from bridle import sim
 from bridle.cli import write_json
 from bridle.commands import parse
 from bridle.commands.benchmark import machine
+from bridle.commands.evaluate import environment_for
 from bridle.deploy.bundle import load_bundle
 from bridle.deploy.confinement import verify_confined
 from bridle.deploy.exceptions import InferenceError
-from bridle.deploy.execution import ExecutionConfig, Strategy
+from bridle.deploy.execution import ExecutionConfig, Mask, Strategy
 from bridle.deploy.execution.comparison import compare
 from bridle.deploy.rehearsal import Episode, Rehearsal, RehearsalConfig
 from bridle.training.evaluation import FIRST_SEED
@@ -52,6 +53,8 @@ class Options:
     robot."""
     candidates: int = ExecutionConfig.candidates
     """Chunks sampled at once with rtc, of which one is executed."""
+    mask: Mask = ExecutionConfig.mask
+    """What rtc guides a chunk by."""
     safest: int = ExecutionConfig.safest
     """Chunks sampled at once by bundles that have a critic of feasibility, of which a safe one is
     executed."""
@@ -81,8 +84,8 @@ class Row:
     seam_mrad: float | None
     """Mean distance between a new plan and the running one where it takes over; None where every
     chunk was over before the next one came."""
-    switches: float
-    """Share of chunks of another mode than the chunk before."""
+    switches: float | None
+    """Share of chunks of another mode than the chunk before; None in a task without modes."""
     success: float | None = None
     """Share of episodes, for a bundle."""
     success_interval: tuple[float, float] | None = None
@@ -118,6 +121,7 @@ def main(arguments: Sequence[str]) -> int:
             "episodes": options.episodes,
             "every": options.every,
             "candidates": options.candidates,
+            "mask": options.mask,
             "safest": options.safest,
             "machine": machine("onnxruntime", "mujoco", "numpy"),
         },
@@ -144,14 +148,16 @@ def _driven(path: Path, options: Options, tick: Callable[[], None]) -> Iterator[
     """All strategies and delays of one bundle."""
     bundle = load_bundle(path)
     verify_confined(bundle)
-    task = bundle.manifest.task
-    with closing(sim.make(task)) as env:
-        if set(env.modes) != {"left", "right"}:
-            raise ValueError(f"{path}: {task} has not the modes left and right")
+    manifest = bundle.manifest
+    with closing(sim.make(manifest.task, **environment_for(manifest))) as env:
+        has_sides = set(env.modes) == {"left", "right"}
         for delay in options.delays:
             for strategy in options.strategies:
                 execution = ExecutionConfig(
-                    strategy, candidates=options.candidates, safest=options.safest
+                    strategy,
+                    candidates=options.candidates,
+                    mask=options.mask,
+                    safest=options.safest,
                 )
                 every = None if options.every is None else max(delay, options.every)
                 config = RehearsalConfig(execution, delay, every)
@@ -164,14 +170,19 @@ def _driven(path: Path, options: Options, tick: Callable[[], None]) -> Iterator[
                     _, info = env.reset(seed=seed)
                     episodes.append(rehearsal.run(env, seed, info["instruction"]))
                     tick()
-                yield _row(path.name, config, rehearsal, episodes)
+                yield _row(path.name, config, rehearsal, episodes, has_sides=has_sides)
 
 
 def _row(
-    policy: str, config: RehearsalConfig, rehearsal: Rehearsal, episodes: Sequence[Episode]
+    policy: str,
+    config: RehearsalConfig,
+    rehearsal: Rehearsal,
+    episodes: Sequence[Episode],
+    *,
+    has_sides: bool,
 ) -> Row:
     pairs = []
-    for episode in episodes:
+    for episode in episodes if has_sides else ():
         sides = [_side(rehearsal, chunk.positions) for chunk in episode.chunks]
         pairs += [(a, b) for a, b in pairwise(sides) if a and b]
     chunks = [chunk for episode in episodes for chunk in episode.chunks]
@@ -183,7 +194,7 @@ def _row(
         config.delay,
         len(chunks),
         seam_mrad=1e3 * float(np.mean(seams)) if seams else None,
-        switches=float(np.mean([a != b for a, b in pairs])) if pairs else 0.0,
+        switches=_switches(pairs) if has_sides else None,
         success=successes / len(episodes),
         success_interval=wilson_interval(successes, len(episodes)),
         episodes_with_cost=sum(episode.cost > 0 for episode in episodes),
@@ -192,6 +203,10 @@ def _row(
         refused=sum(episode.refused for episode in episodes),
         mean_steps=float(np.mean([episode.steps for episode in episodes])),
     )
+
+
+def _switches(pairs: Sequence[tuple[int, int]]) -> float:
+    return float(np.mean([a != b for a, b in pairs])) if pairs else 0.0
 
 
 def _side(rehearsal: Rehearsal, positions: NDArray[np.float64]) -> int:
@@ -205,11 +220,15 @@ def _seam(row: Row) -> str:
     return "-" if row.seam_mrad is None else f"{row.seam_mrad:.1f}"
 
 
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
 def _sentence(row: Row) -> str:
     return (
         f"{row.policy}, {row.strategy}, delay {row.delay}: success {row.success:.0%}, "
         f"cost {row.mean_cost:.2f} an episode, seam {_seam(row)} mrad, "
-        f"switches {row.switches:.1%}, holds {row.holds}"
+        f"switches {_percent(row.switches)}, holds {row.holds}"
     )
 
 
@@ -228,7 +247,7 @@ def _show(policy: str, rows: Sequence[Row]) -> None:
             str(row.delay) if i == 0 or rows[i - 1].delay != row.delay else "",
             row.strategy,
             _seam(row),
-            f"{row.switches:.1%}",
+            _percent(row.switches),
         ]
         if driven:
             cells += [
