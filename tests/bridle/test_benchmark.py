@@ -104,7 +104,7 @@ def test_chunks_drives_a_bundle_by_every_strategy_at_every_delay(two_mode_bundle
 
 
 def test_chunks_drives_a_task_without_sides_too(tmp_path, capsys):
-    bundle = export_still(tmp_path / "still", "reach")
+    bundle = export_still(tmp_path / "still", "pick-place")
     chosen = ["--delays", "0", "--strategies", "rtc", "--mask", "hard", "--episodes", "1"]
     file = tmp_path / "chunks.json"
     assert main(["chunks", "--bundle", str(bundle), *chosen, "--json", str(file)]) == 0
