@@ -29,8 +29,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import dacite
-
 from bridle.deploy import signature, strict_json
 from bridle.deploy.exceptions import BundleError, KinematicsError
 from bridle.deploy.familiarity.calibration import Calibration
@@ -312,8 +310,8 @@ def _parse_manifest(data: bytes, folder: Path) -> Manifest:
             f"{where} has format version {version}, this Bridle reads {FORMAT_VERSION}; {advice}"
         )
     try:
-        manifest = dacite.from_dict(Manifest, content, dacite.Config(strict=True))
-    except (BundleError, dacite.DaciteError, TypeError, AttributeError) as error:
+        manifest = strict_json.build(Manifest, content)
+    except ValueError as error:
         raise BundleError(f"{where}: {error}") from error
     for name, digest in manifest.files.items():
         plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name)

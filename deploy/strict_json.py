@@ -2,7 +2,11 @@
 
 import json
 import math
-from typing import Any
+from typing import Any, TypeVar
+
+import dacite
+
+T = TypeVar("T")
 
 MAX_BYTES = 2**20
 MAX_DEPTH = 8
@@ -27,6 +31,19 @@ def parse(data: bytes) -> Any:
         raise ValueError(f"it is nested more than {MAX_DEPTH} deep") from None
     _check(content, MAX_DEPTH)
     return content
+
+
+def build(kind: type[T], content: dict[str, Any]) -> T:
+    """A dataclass of what was parsed: every field there, of its type, and no other.
+
+    Raises:
+        ValueError: it does not fit, or the dataclass itself does not take it.
+    """
+    try:
+        return dacite.from_dict(kind, content, dacite.Config(strict=True))
+    except (dacite.DaciteError, TypeError, AttributeError, ValueError) as error:
+        # Not all that dacite trips over is an error of its own.
+        raise ValueError(str(error)) from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

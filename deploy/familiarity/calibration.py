@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-import dacite
 import numpy as np
 
 from bridle.deploy import strict_json
@@ -157,8 +156,8 @@ class Calibration:
         if not isinstance(content, dict):
             raise BundleError("it is no calibration")
         try:
-            return dacite.from_dict(cls, content, dacite.Config(strict=True))
-        except (dacite.DaciteError, TypeError, AttributeError) as error:
+            return strict_json.build(cls, content)
+        except ValueError as error:
             raise BundleError(str(error)[:300]) from error
 
 

@@ -178,6 +178,13 @@ def test_a_scale_that_does_not_fit_the_schema_is_refused(calibration, changes, m
         Calibration.from_bytes(json.dumps(content).encode())
 
 
+@pytest.mark.parametrize("scores", [{"": None}, {"support": 1}, [], None, [[]]])
+def test_scores_that_are_no_list_of_scales_are_refused(calibration, scores):
+    content = asdict(calibration) | {"scores": scores}
+    with pytest.raises(BundleError):
+        Calibration.from_bytes(json.dumps(content).encode())
+
+
 def test_a_score_that_is_named_twice_is_refused(calibration):
     content = asdict(calibration)
     content["scores"] = [content["scores"][0]] * 2
