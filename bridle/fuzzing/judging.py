@@ -264,13 +264,15 @@ def _stayed(world: World, trace: Trace) -> bool:
     """
     robot, limits = world.robot, world.robot.limits
     v, a = limits.velocity, limits.acceleration
-    noticed = trace.setting.states_every / robot.rates.command + 1 / robot.rates.command
+    noticed = (trace.setting.states_every + 1) / robot.rates.command
     stop = v * (noticed + 2 * a / limits.jerk) + v * v / (2 * a)
-    tolerance = [np.inf if j.tracking_tolerance is None else j.tracking_tolerance
-                 for j in robot.joints]  # fmt: skip
+    tolerances = (joint.tracking_tolerance for joint in robot.joints)
+    tolerance = np.array([np.inf if each is None else each for each in tolerances])
     away = np.abs(np.array(trace.commands) - np.array(trace.seen))
-    ends = len(trace.restarts) <= 1 or trace.modes[-1] is Mode.LATCHED
-    return bool((away <= np.array(tolerance) + stop).all()) and ends and len(trace.restarts) <= 2
+    near = bool((away <= tolerance + stop).all())
+    comes_back = len(trace.restarts)
+    ended = comes_back <= 1 or (comes_back == 2 and trace.modes[-1] is Mode.LATCHED)
+    return near and ended
 
 
 # -- moving ----------------------------------------------------------------------------------------

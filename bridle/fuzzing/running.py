@@ -72,15 +72,15 @@ class Trace:
     restarts: list[int] = field(default_factory=list)
     """Ticks before which the command was put where the robot is: by a reset, or because the robot
     stands and does not follow."""
+    places: list[Vector] = field(default_factory=list)
+    """Where the robot was seen then (n,) [rad]; the gripper, which may hold something, where it was
+    commanded to."""
     seen: list[Vector] = field(default_factory=list)
     """Where the guard saw the robot in each tick (n,) [rad]."""
     people: list[Vector] = field(default_factory=list)
     """Where somebody was before and after each tick (2, people, 3) [m]."""
     radii: Vector = field(default_factory=lambda: np.zeros(0))
     """Of these (people,) [m]."""
-    places: list[Vector] = field(default_factory=list)
-    """Where the robot was seen then (n,) [rad]; the gripper, which may hold something, where it was
-    commanded to."""
     last_state: float = 0.0
     """When the last joint state arrived [s]."""
     last_observed: float = 0.0

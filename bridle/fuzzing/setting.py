@@ -18,7 +18,6 @@ CAUSES: tuple[Cause, ...] = get_args(Cause)
 Scenario = Literal["limits", "people", "standstill"]
 """What cases are about: `people`: somebody moves around the robot; `standstill`: the robot stops by
 itself at some time, as in a protective stop, and follows no command any more."""
-SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 WATCHED = 2.5
 """What a robot that stands is looked at for [s]."""
 

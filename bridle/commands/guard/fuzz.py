@@ -41,7 +41,7 @@ class Options:
     """Options of `bridle guard fuzz`."""
 
     cases: int = 1000
-    """Cases to run; about six a second and core."""
+    """Cases to run; one to eight a second and core."""
     first: int = 0
     """Number of the first one, for a campaign in parts: --first 500 goes on after 500 cases."""
     seed: int = 0
