@@ -7,7 +7,7 @@ class Record:
     """A base of frozen dataclasses that check nothing when they are built."""
 
     def but(self, **changes: Any) -> Self:
-        """The same with other values, as `dataclasses.replace` has it in ten times the time.
+        """The same with other values, as `dataclasses.replace` has it in five times the time.
 
         Raises:
             TypeError: there is no field of such a name.

@@ -194,7 +194,7 @@ def test_people_are_not_run_into(tmp_path):
     found = json.loads(file.read_text())
     assert found["violations"]["total"] == found["violations_of_commands"]["total"] == 0
     assert found["interventions"]["separation"] > 10
-    assert found["moved_when_it_could"] == {"rate": 1.0, "n": found["moved_when_it_could"]["n"]}
+    assert found["moved_when_it_could"]["rate"] == 1
 
 
 def test_a_guard_that_does_not_see_people_is_found_out():
