@@ -52,8 +52,8 @@ class SimulatedRobot(Protocol):
         """The observation of this instant."""
         ...
 
-    def end_step(self) -> tuple[Any, float, bool, bool, Mapping[str, Any]]:
-        """End a control step, as a Gymnasium environment does."""
+    def end_unseen(self) -> tuple[float, bool, bool, Mapping[str, Any]]:
+        """End a control step, as a Gymnasium environment does, but for the observation."""
         ...
 
 
@@ -176,6 +176,7 @@ class _Run:
     ) -> None:
         self.config = rehearsal.config
         self.env, self.dt = env, rehearsal.manifest.dt
+        self.n_obs_steps = rehearsal.manifest.n_obs_steps
         self.now = 0.0
         self.server = rehearsal._server(seed, lambda: self.now)
         if instruction is not None and rehearsal.manifest.follows_instructions:
@@ -190,12 +191,14 @@ class _Run:
     def to_the_end(self) -> Episode:
         success, cost = False, 0.0
         for step in range(self.config.max_steps):
-            self._observe(step)
+            # What no plan will see is not drawn.
+            if step > self.due - self.n_obs_steps:
+                self._observe(step)
             if step >= self.due:
                 self._plan(step)
             self._deliver(step)
             self._execute(step)
-            _, _, terminated, truncated, info = self.env.end_step()
+            _, terminated, truncated, info = self.env.end_unseen()
             success, cost = bool(info["success"]), cost + float(info["cost"])
             if terminated or truncated:
                 break

@@ -65,10 +65,10 @@ class Shift:
         """The observation of this instant."""
         return self._env.observe()
 
-    def end_step(self) -> tuple[Any, float, bool, bool, Mapping[str, Any]]:
+    def end_unseen(self) -> tuple[float, bool, bool, Mapping[str, Any]]:
         """End a control step."""
         self._step += 1
-        return self._env.end_step()
+        return self._env.end_unseen()
 
 
 class ObjectOutside(Shift):

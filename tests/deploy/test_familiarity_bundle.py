@@ -24,7 +24,7 @@ from bridle.deploy.familiarity.rehearsing import ScoredRehearsal
 from bridle.deploy.familiarity.scores import Planned
 from bridle.deploy.familiarity.support import Support
 from bridle.deploy.inspection.archive import read_arrays
-from bridle.deploy.rehearsal import RehearsalConfig
+from bridle.deploy.rehearsal import Rehearsal, RehearsalConfig
 from bridle.deploy.runtime import Runtime
 
 from .conftest import make_source
@@ -349,10 +349,22 @@ def test_every_chunk_of_a_rehearsal_is_scored_at_its_time(bundle, support):
 
 
 def test_listening_changes_nothing_of_what_the_robot_does(bundle, support):
-    from bridle.deploy.rehearsal import Rehearsal
-
     config = RehearsalConfig(ExecutionConfig("rtc"), delay=1)
     heard, alone = Follower(), Follower()
     ScoredRehearsal(bundle, config, support).run(heard, 3)
     Rehearsal(bundle, config).run(alone, 3)
     assert np.array_equal(heard.commands, alone.commands)
+
+
+def test_heeding_changes_nothing_where_there_is_no_alarm(bundle, exported, support, tmp_path):
+    high = [dict.fromkeys(("support", "continuity", "residual"), 1000000.0 + k) for k in range(40)]
+    weights = bundle.manifest.weights_digest
+    calm = calibrate([[each] for each in high], weights_digest=weights, strategy="rtc", delay=1)
+    copy = load_bundle(shutil.copytree(exported, tmp_path / "calm"))
+    amend_bundle(copy, {GUARD: calm.to_bytes(), SUPPORT: support.to_bytes()})
+    heeding, alone = Follower(), Follower()
+    config = RehearsalConfig(ExecutionConfig("rtc"), delay=1)
+    episode = Rehearsal(load_bundle(copy.path), replace(config, heeded=True)).run(heeding, 3)
+    assert {chunk.assessment.level for chunk in episode.chunks} == {Level.NOMINAL}
+    Rehearsal(bundle, config).run(alone, 3)
+    assert np.array_equal(heeding.commands, alone.commands)

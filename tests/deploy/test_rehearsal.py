@@ -3,9 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bridle.deploy.bundle import load_bundle
 from bridle.deploy.execution import ExecutionConfig
+from bridle.deploy.export import export_policy
 from bridle.deploy.rehearsal import Rehearsal, RehearsalConfig, patient
 from bridle.deploy.robot import load_robot
+
+from .conftest import make_policy, make_source
 
 HOME = np.append(np.array([-2.0, -1.0, 1.0, -1.0, -1.0, 0.0]) * np.pi / 2, 0.0)
 SCENE = np.zeros(8, np.float32)
@@ -19,6 +23,7 @@ class Follower:
     def __init__(self, n_steps: int = 40) -> None:
         self.n_steps = n_steps
         self.position, self.commands = HOME.copy(), [HOME]
+        self.step, self.seen = 0, []
 
     def joint_state(self):
         return self.position, np.zeros(7)
@@ -30,11 +35,12 @@ class Follower:
         self.commands.append(self.position)
 
     def observe(self):
+        self.seen.append(self.step)
         return {"object_state": SCENE}
 
-    def end_step(self):
-        self.n_steps -= 1
-        return None, 0.0, False, self.n_steps == 0, {"success": True, "cost": 0.0}
+    def end_unseen(self):
+        self.n_steps, self.step = self.n_steps - 1, self.step + 1
+        return 0.0, False, self.n_steps == 0, {"success": True, "cost": 0.0}
 
 
 def rehearse(bundle, robot=None, seed=0, **settings):
@@ -90,6 +96,14 @@ def test_it_plans_as_often_as_the_server_asks_but_not_while_it_thinks(bundle):
     assert len(slow.chunks) == 6
     chosen, _ = rehearse(bundle, delay=2, every=4)
     assert len(chosen.chunks) == 10
+
+
+def test_only_what_a_plan_sees_is_looked_at(bundle, tmp_path):
+    _, robot = rehearse(bundle)
+    assert robot.seen == [0, 8, 16, 24, 32]
+    export_policy(make_policy(n_obs_steps=3), make_source(), tmp_path / "history")
+    _, robot = rehearse(load_bundle(tmp_path / "history"))
+    assert robot.seen == [0, 6, 7, 8, 14, 15, 16, 22, 23, 24, 30, 31, 32, 38, 39]
 
 
 def test_a_robot_that_is_not_where_it_was_sent_is_stopped_by_the_guard(bundle):

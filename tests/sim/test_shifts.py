@@ -34,7 +34,7 @@ def run(robot, steps, command=None):
         if command is not None:
             robot.set_command(command)
         robot.advance(20)
-        robot.end_step()
+        robot.end_unseen()
         path.append(robot.joint_state()[0].copy())
     return np.array(path)
 

@@ -2,8 +2,9 @@
 
 Runs pick-place as it is deployed, first as it was demonstrated, then with each of the shifts of
 `bridle.sim.shifts`, swapped colours among them if the policy sees pictures. Each episode is run
-twice: once with nothing that acts on an alarm, so that it can be seen what would have happened, and
-once as on the robot, which goes slower and stops.
+with nothing that acts on an alarm, so that it can be seen what would have happened. One in which an
+alarm was raised is run once more as on the robot, which goes slower and stops; any other would be
+the same.
 """
 
 from collections.abc import Sequence
@@ -110,12 +111,20 @@ class Row:
 
 
 @dataclass(frozen=True)
-class _Watched:
-    """An episode with what would have been said."""
+class _Run:
+    """An episode."""
 
     success: bool
     steps: int
-    """Length of the episode."""
+    """Its length."""
+    levels: tuple[Level, ...]
+    """What was said of each chunk."""
+
+
+@dataclass(frozen=True)
+class _Watched(_Run):
+    """An episode with what would have been said."""
+
     scores: tuple[dict[str, float], ...]
     """Of each chunk; with `both`."""
     held_at: int | None
@@ -139,12 +148,12 @@ def main(arguments: Sequence[str]) -> None:
     heeding = Rehearsal(bundle, replace(config, heeded=True))
     shifts = SHIFTS | (VISIBLE if bundle.manifest.cameras else {})
     watched: dict[str, list[_Watched]] = {}
-    heeded: dict[str, list[Episode]] = {}
+    heeded: dict[str, list[_Run]] = {}
     with (
         closing(sim.make(TASK, **environment_for(bundle.manifest))) as env,
         Progress() as progress,
     ):
-        total = 2 * (options.clean + len(shifts) * options.episodes)
+        total = options.clean + len(shifts) * options.episodes
         bar = progress.add_task("rehearsing", total=total)
         kinds: dict[str, type[Shift]] = {CLEAN: Shift} | shifts
         for name, shift in kinds.items():
@@ -153,11 +162,13 @@ def main(arguments: Sequence[str]) -> None:
             for seed in range(options.first_seed, options.first_seed + n):
                 _, info = env.reset(seed=seed)
                 found = rehearsal.run(shift(env, seed), seed, info["instruction"])
-                step = bundle.manifest.dt
-                watched[name].append(_watch(calibration, found, shift.onset, step))
-                progress.advance(bar)
-                _, info = env.reset(seed=seed)
-                heeded[name].append(heeding.run(shift(env, seed), seed, info["instruction"]))
+                quiet = _watch(calibration, found, shift.onset, bundle.manifest.dt)
+                watched[name].append(quiet)
+                acted: _Run = quiet
+                if any(level is not Level.NOMINAL for level in quiet.levels):
+                    _, info = env.reset(seed=seed)
+                    acted = _acted(heeding.run(shift(env, seed), seed, info["instruction"]))
+                heeded[name].append(acted)
                 progress.advance(bar)
     rows = [_row(name, each, watched[CLEAN], heeded[name]) for name, each in watched.items()]
     _show(rows, calibration)
@@ -175,9 +186,10 @@ def main(arguments: Sequence[str]) -> None:
 def _watch(calibration: Calibration, found: ScoredEpisode, onset: int, dt: float) -> _Watched:
     state = AlarmState()
     at: dict[Level, int | None] = {Level.CAUTION: None, Level.HOLD: None}
-    scores = []
+    scores, levels = [], []
     for time, each in zip(found.times, found.scores, strict=True):
         state, assessment = assess(calibration, AlarmConfig(), state, each)
+        levels.append(assessment.level)
         scores.append({**each, "both": peaks(state.recent)[1][1]})
         since = round(time / dt) - onset
         if since < 0:
@@ -188,16 +200,23 @@ def _watch(calibration: Calibration, found: ScoredEpisode, onset: int, dt: float
             at[Level.CAUTION] = since
     episode = found.episode
     return _Watched(
-        episode.success, episode.steps, tuple(scores), at[Level.HOLD], at[Level.CAUTION]
+        episode.success,
+        episode.steps,
+        tuple(levels),
+        tuple(scores),
+        at[Level.HOLD],
+        at[Level.CAUTION],
     )
 
 
-def _heeded(episodes: Sequence[Episode]) -> Heeded:
-    levels = [[c.assessment.level for c in e.chunks if c.assessment] for e in episodes]
-    every = [level for each in levels for level in each]
-    waiting = [
-        not e.success and each[-1] is Level.HOLD for e, each in zip(episodes, levels, strict=True)
-    ]
+def _acted(episode: Episode) -> _Run:
+    levels = tuple(c.assessment.level for c in episode.chunks if c.assessment)
+    return _Run(episode.success, episode.steps, levels)
+
+
+def _heeded(episodes: Sequence[_Run]) -> Heeded:
+    every = [level for e in episodes for level in e.levels]
+    waiting = [not e.success and e.levels[-1] is Level.HOLD for e in episodes]
     return Heeded(
         float(np.mean([e.success for e in episodes])),
         float(np.mean(waiting)),
@@ -221,7 +240,7 @@ def _row(
     name: str,
     episodes: Sequence[_Watched],
     clean: Sequence[_Watched],
-    heeded: Sequence[Episode],
+    heeded: Sequence[_Run],
 ) -> Row:
     n_chunks = int(np.median([len(e.scores) for e in clean]))
     names = tuple(clean[0].scores[0])
