@@ -127,7 +127,7 @@ class Rehearsal:
         self._bundle, self._runtime, self._listener = bundle, Runtime(bundle), listener
         self._guardian: Guardian | None = None
         if config.heeded:
-            self._guardian = Guardian(bundle, self._runtime, config.execution.strategy)
+            self._guardian = Guardian(bundle, self._runtime, config.execution)
         longest = config.delay + (config.every or max(config.delay, manifest.n_action_steps))
         self._robot = patient(load_robot(manifest.robot), longest * manifest.dt)
         self.kinematics = self._server(0, lambda: 0.0).kinematics

@@ -175,7 +175,7 @@ class PolicyNode(LifecycleNode):
         execution = self.params.execution(suited(runtime))
         if GUARD in bundle.contents and self.params.familiarity == AUTO:
             alarm = AlarmConfig(self.params.caution_speed)
-            self._guardian = Guardian(bundle, runtime, execution.strategy, alarm)
+            self._guardian = Guardian(bundle, runtime, execution, alarm)
         server = PolicyServer(
             bundle,
             runtime,

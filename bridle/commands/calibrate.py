@@ -19,7 +19,7 @@ from bridle.commands import parse
 from bridle.commands.export import real_observations
 from bridle.deploy.bundle import GUARD, SUPPORT, Bundle, amend_bundle, load_bundle
 from bridle.deploy.confinement import verify_confined
-from bridle.deploy.execution import ExecutionConfig, Strategy, suited
+from bridle.deploy.execution import ExecutionConfig, Mask, Strategy, suited
 from bridle.deploy.familiarity.calibration import UNITS, Scores, calibrate
 from bridle.deploy.familiarity.rehearsing import ScoredRehearsal
 from bridle.deploy.familiarity.support import Support
@@ -56,6 +56,9 @@ class Options:
     """Share of episodes that go well in which an alarm may be raised, at most."""
     strategy: Strategy | None = None
     """How a chunk follows the one before; by default what suits the policy, as on the robot."""
+    mask: Mask = ExecutionConfig.mask
+    """What rtc guides a chunk by, see policy_node; auto: hard for policies that see pictures or
+    points."""
     delay: int = 1
     """Control steps that an inference takes."""
     window: int = 3
@@ -108,7 +111,8 @@ def main(arguments: Sequence[str]) -> None:
     verify_confined(bundle)
     support, environment = support_of(options.run, bundle)
     strategy = options.strategy or suited(Runtime(bundle))
-    config = RehearsalConfig(ExecutionConfig(strategy), options.delay)
+    execution = ExecutionConfig(strategy, mask=options.mask)
+    config = RehearsalConfig(execution, options.delay)
     rehearsal = ScoredRehearsal(bundle, config, support, options.scores or None)
     went_well: list[tuple[Scores, ...]] = []
     with closing(sim.make(bundle.manifest.task, **environment)) as env:
@@ -124,6 +128,7 @@ def main(arguments: Sequence[str]) -> None:
         went_well,
         weights_digest=bundle.manifest.weights_digest,
         strategy=strategy,
+        mask=execution.mask_for(bundle.manifest.sees),
         delay=options.delay,
         alpha=options.alpha,
         window=options.window,

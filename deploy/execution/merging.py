@@ -57,6 +57,12 @@ class ExecutionConfig:
         if not np.isfinite(self.ensemble_decay):
             raise ValueError(f"ensemble_decay must be finite, got {self.ensemble_decay}")
 
+    def mask_for(self, sees: bool) -> Literal["soft", "hard"]:
+        """What `mask` comes to for a policy that sees pictures or points, or does not."""
+        if self.mask == "auto":
+            return "hard" if sees else "soft"
+        return self.mask
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:

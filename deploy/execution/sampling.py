@@ -55,7 +55,7 @@ class ChunkSampler:
                 # One that was trained for it needs no guidance.
                 if not self._committed:
                     raise
-        self._soft = config.mask == "soft" or (config.mask == "auto" and not manifest.sees)
+        self._soft = config.mask_for(manifest.sees) == "soft"
         self._shape = (manifest.horizon, len(manifest.joint_names))
         self._first = manifest.first_action
         self.rows = manifest.horizon - manifest.first_action

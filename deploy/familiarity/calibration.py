@@ -12,8 +12,9 @@ from bridle.deploy import strict_json
 from bridle.deploy.exceptions import BundleError
 from bridle.deploy.familiarity.conformal import conformal_quantile, least_episodes
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 STRATEGIES = ("replace", "blend", "ensemble", "rtc")
+MASKS = ("soft", "hard")
 UNITS = {
     "support": "standard deviations of the training conditions",
     "continuity": "standard deviations of the actions",
@@ -76,6 +77,8 @@ class Calibration:
     """SHA-256 of the weights that the scores are of."""
     strategy: str
     """How chunks followed each other; it decides how well they continue."""
+    mask: str
+    """What `rtc` guided them by, `soft` or `hard`; it says nothing of other strategies."""
     delay: int
     """Control steps that an inference took."""
     alpha: float
@@ -100,6 +103,8 @@ class Calibration:
             )
         if self.strategy not in STRATEGIES:
             raise BundleError(f"strategy must be one of {', '.join(STRATEGIES)}")
+        if self.mask not in MASKS:
+            raise BundleError(f"mask must be one of {', '.join(MASKS)}")
         for name, low, high in (
             ("delay", 0, 1024),
             ("n_fitted", 1, 10**6),
@@ -173,6 +178,7 @@ def calibrate(
     *,
     weights_digest: str,
     strategy: str,
+    mask: str,
     delay: int,
     alpha: float = 0.05,
     window: int = 3,
@@ -193,6 +199,7 @@ def calibrate(
         episodes: scores of each chunk, episode by episode, in the order in which they were run.
         weights_digest: of the policy.
         strategy: how chunks followed each other.
+        mask: what `rtc` guided them by.
         delay: control steps that an inference took.
         alpha: false alarms per episode that went well, at most.
         window: chunks within which scores agree.
@@ -218,6 +225,7 @@ def calibrate(
         FORMAT_VERSION,
         weights_digest,
         strategy,
+        mask,
         delay,
         alpha,
         n_fitted,

@@ -9,6 +9,7 @@ import numpy as np
 
 from bridle.deploy.bundle import GUARD, SUPPORT, Bundle
 from bridle.deploy.exceptions import BundleError
+from bridle.deploy.execution import ExecutionConfig
 from bridle.deploy.familiarity.alarm import AlarmConfig, AlarmState, Assessment, assess
 from bridle.deploy.familiarity.calibration import Calibration
 from bridle.deploy.familiarity.scores import Planned, Scorer
@@ -37,28 +38,37 @@ class Guardian:
     """Scores and thresholds of a calibrated bundle."""
 
     def __init__(
-        self, bundle: Bundle, runtime: Runtime, strategy: str, config: AlarmConfig | None = None
+        self,
+        bundle: Bundle,
+        runtime: Runtime,
+        execution: ExecutionConfig,
+        config: AlarmConfig | None = None,
     ) -> None:
         """Take the calibration from a bundle.
 
         Args:
             bundle: verified.
             runtime: what runs it.
-            strategy: how chunks follow each other.
+            execution: how chunks follow each other.
             config: what a level does.
 
         Raises:
-            BundleError: the bundle is not calibrated, or for another strategy.
+            BundleError: the bundle is not calibrated, or for another strategy or mask.
             InferenceError: its scores cannot be computed.
         """
         if GUARD not in bundle.contents:
             raise BundleError(f"{bundle.path} is not calibrated; run bridle calibrate")
         self.calibration = Calibration.from_bytes(bundle.contents[GUARD])
-        if self.calibration.strategy != strategy:
-            raise BundleError(
-                f"{bundle.path} is calibrated for strategy {self.calibration.strategy}, not "
-                f"{strategy}; serve it with that strategy, or run bridle calibrate again"
-            )
+        mask = execution.mask_for(bundle.manifest.sees)
+        asked = [("strategy", execution.strategy, self.calibration.strategy)]
+        if execution.strategy == "rtc":
+            asked.append(("mask", mask, self.calibration.mask))
+        for name, chosen, calibrated in asked:
+            if chosen != calibrated:
+                raise BundleError(
+                    f"{bundle.path} is calibrated for {name} {calibrated}, not {chosen}; serve it "
+                    f"with that {name}, or run bridle calibrate again"
+                )
         self.config = AlarmConfig() if config is None else config
         support = Support.from_bytes(bundle.contents[SUPPORT])
         self._scorer = Scorer(runtime, support, self.calibration.names)

@@ -6,6 +6,7 @@ import pytest
 from bridle.cli import main
 from bridle.commands import calibrate
 from bridle.deploy.bundle import GUARD, load_bundle
+from bridle.deploy.execution import ExecutionConfig
 from bridle.deploy.familiarity.calibration import Calibration
 from bridle.deploy.familiarity.guardian import Guardian
 from bridle.deploy.familiarity.support import Support
@@ -40,9 +41,10 @@ def test_a_bundle_is_calibrated_and_measured(exported, surroundings, tmp_path, c
     bundle = load_bundle(exported)
     found = Calibration.from_bytes(bundle.contents[GUARD])
     assert found.names == ("support", "continuity", "residual")
-    assert (found.strategy, found.delay, found.n_calibrated) == ("rtc", 1, 1)
+    assert (found.strategy, found.mask, found.delay) == ("rtc", "soft", 1)
+    assert found.n_calibrated == 1
     assert json.loads(file.read_text())["calibration"]["together"] == found.together
-    Guardian(bundle, Runtime(bundle), "rtc")
+    Guardian(bundle, Runtime(bundle), ExecutionConfig("rtc"))
 
     few = ["--clean", "2", "--episodes", "1", "--json", str(file)]
     assert main(["benchmark", "familiarity", "--bundle", str(exported), *few]) == 0

@@ -28,6 +28,7 @@ def calibrated_copy(bundle, folder: Path, *high: str, strategy="replace", delay=
         FORMAT_VERSION,
         found.manifest.weights_digest,
         strategy,
+        "soft",
         delay,
         alpha=0.05,
         n_fitted=5,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bridle.deploy.exceptions import InferenceError
 from bridle.deploy.familiarity.alarm import AlarmConfig, AlarmState, Level, assess
-from bridle.deploy.familiarity.calibration import Calibration, Scale, calibrate
+from bridle.deploy.familiarity.calibration import FORMAT_VERSION, Calibration, Scale, calibrate
 from bridle.deploy.familiarity.conformal import conformal_quantile, least_episodes
 from bridle.deploy.familiarity.continuity import continuity
 from bridle.deploy.familiarity.residual import Residual
@@ -19,14 +19,14 @@ from bridle.deploy.familiarity.support import Support
 from bridle.deploy.runtime import Runtime
 
 RANDOM = np.random.default_rng(0)
-SETTINGS = {"weights_digest": "w", "strategy": "replace", "delay": 0}
+SETTINGS = {"weights_digest": "w", "strategy": "replace", "mask": "soft", "delay": 0}
 
 
 def calibration(**changes) -> Calibration:
     """Heights are the values themselves; alone above 2, together above 1."""
     scales = [Scale(name, unit, 0.0, 1.0) for name, unit in UNITS.items()]
     content = {
-        "format_version": 1,
+        "format_version": FORMAT_VERSION,
         "alpha": 0.1,
         "n_fitted": 5,
         "n_calibrated": 9,

@@ -58,7 +58,11 @@ def calibration(bundle):
         for random in map(np.random.default_rng, range(40))
     ]
     return calibrate(
-        episodes, weights_digest=bundle.manifest.weights_digest, strategy="replace", delay=0
+        episodes,
+        weights_digest=bundle.manifest.weights_digest,
+        strategy="replace",
+        mask="soft",
+        delay=0,
     )
 
 
@@ -139,9 +143,10 @@ def test_a_bundle_that_was_refused_stays_as_it_was(calibrated, calibration):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 2}, "format version 2, this Bridle reads 1; calibrate again"),
+        ({"format_version": 1}, "format version 1, this Bridle reads 2; calibrate again"),
         ({"surprise": 1}, "surprise"),
         ({"strategy": "hope"}, "strategy must be one of replace"),
+        ({"mask": "auto"}, "mask must be one of soft, hard"),
         ({"alpha": 0.0}, "alpha must lie between"),
         ({"alpha": 1}, "alpha must be a number"),
         ({"alpha": 0.001}, r"alpha 0.001 needs at least 999 episodes, n_calibrated is 28"),
@@ -298,20 +303,34 @@ def test_a_guardian_needs_a_calibrated_bundle_and_the_strategy_it_was_calibrated
     bundle, calibrated, runtime
 ):
     with pytest.raises(BundleError, match="is not calibrated; run bridle calibrate"):
-        Guardian(bundle, runtime, "replace")
+        Guardian(bundle, runtime, ExecutionConfig("replace"))
     with pytest.raises(BundleError, match="calibrated for strategy replace, not rtc"):
-        Guardian(load_bundle(calibrated), runtime, "rtc")
+        Guardian(load_bundle(calibrated), runtime, ExecutionConfig("rtc"))
+
+
+def test_with_rtc_a_guardian_needs_the_mask_it_was_calibrated_for(calibrated, calibration, runtime):
+    found = load_bundle(calibrated)
+    amend_bundle(found, {GUARD: replace(calibration, strategy="rtc", mask="hard").to_bytes()})
+    found = load_bundle(calibrated)
+    # A policy that reads states is guided by the soft one unless somebody chose otherwise.
+    with pytest.raises(BundleError, match="calibrated for mask hard, not soft; serve it with that"):
+        Guardian(found, runtime, ExecutionConfig("rtc"))
+    Guardian(found, runtime, ExecutionConfig("rtc", mask="hard"))
+
+
+def test_a_mask_says_nothing_of_other_strategies(calibrated, runtime):
+    Guardian(load_bundle(calibrated), runtime, ExecutionConfig("replace", mask="hard"))
 
 
 def test_a_guardian_refuses_conditions_of_another_encoder(calibrated, runtime):
     found = load_bundle(calibrated)
     amend_bundle(found, {SUPPORT: Support.of(RANDOM.normal(size=(50, 3))).to_bytes()})
     with pytest.raises(ValueError, match="numbers expected"):
-        Guardian(load_bundle(calibrated), runtime, "replace")
+        Guardian(load_bundle(calibrated), runtime, ExecutionConfig("replace"))
 
 
 def test_a_guardian_stops_a_plan_that_jumps_where_nothing_was_seen(calibrated, runtime, bundle):
-    guardian = Guardian(load_bundle(calibrated), runtime, "replace")
+    guardian = Guardian(load_bundle(calibrated), runtime, ExecutionConfig("replace"))
     state, first = guardian.assess(GuardianState(), planned(bundle))
     assert np.isnan(first.scores["continuity"])
     state, second = guardian.assess(state, planned(bundle, time=0.4, shift=30.0))
@@ -324,7 +343,7 @@ def test_a_guardian_stops_a_plan_that_jumps_where_nothing_was_seen(calibrated, r
 
 
 def test_a_robot_that_was_held_can_become_familiar_again(calibrated, runtime, bundle):
-    guardian = Guardian(load_bundle(calibrated), runtime, "replace")
+    guardian = Guardian(load_bundle(calibrated), runtime, ExecutionConfig("replace"))
 
     def level_of(state, shift, *, held):
         for k in range(1, 6):
@@ -359,7 +378,9 @@ def test_listening_changes_nothing_of_what_the_robot_does(bundle, support):
 def test_heeding_changes_nothing_where_there_is_no_alarm(bundle, exported, support, tmp_path):
     high = [dict.fromkeys(("support", "continuity", "residual"), 1000000.0 + k) for k in range(40)]
     weights = bundle.manifest.weights_digest
-    calm = calibrate([[each] for each in high], weights_digest=weights, strategy="rtc", delay=1)
+    calm = calibrate(
+        [[each] for each in high], weights_digest=weights, strategy="rtc", mask="soft", delay=1
+    )
     copy = load_bundle(shutil.copytree(exported, tmp_path / "calm"))
     amend_bundle(copy, {GUARD: calm.to_bytes(), SUPPORT: support.to_bytes()})
     heeding, alone = Follower(), Follower()

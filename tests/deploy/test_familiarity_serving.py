@@ -272,7 +272,7 @@ def test_an_inference_that_takes_longer_than_calibrated_is_pointed_out(
     robot = Driven(bundle, NOMINAL, delay=delay * DT)
     for _ in range(6):
         robot.plan()
-    guardian = Guardian(calibrated, Runtime(calibrated), "replace")
+    guardian = Guardian(calibrated, Runtime(calibrated), ExecutionConfig("replace"))
     found = guardian.overdue(robot.server.delay_steps)
     assert said in found
     assert bool(said) == bool(found)

@@ -25,7 +25,7 @@ from bridle.commands.benchmark import machine
 from bridle.commands.evaluate import environment_for
 from bridle.deploy.bundle import GUARD, SUPPORT, load_bundle
 from bridle.deploy.confinement import verify_confined
-from bridle.deploy.execution import ExecutionConfig, Strategy
+from bridle.deploy.execution import ExecutionConfig, Mask, Strategy
 from bridle.deploy.familiarity.alarm import AlarmConfig, AlarmState, Level, assess
 from bridle.deploy.familiarity.calibration import Calibration, peaks
 from bridle.deploy.familiarity.rehearsing import ScoredEpisode, ScoredRehearsal
@@ -140,9 +140,10 @@ def main(arguments: Sequence[str]) -> None:
     if bundle.manifest.task != TASK or GUARD not in bundle.contents:
         raise ValueError(f"{options.bundle} must be of {TASK}, and calibrated: bridle calibrate")
     calibration = Calibration.from_bytes(bundle.contents[GUARD])
-    config = RehearsalConfig(
-        ExecutionConfig(cast(Strategy, calibration.strategy)), calibration.delay
+    execution = ExecutionConfig(
+        cast(Strategy, calibration.strategy), mask=cast(Mask, calibration.mask)
     )
+    config = RehearsalConfig(execution, calibration.delay)
     support = Support.from_bytes(bundle.contents[SUPPORT])
     rehearsal = ScoredRehearsal(bundle, config, support, calibration.names)
     heeding = Rehearsal(bundle, replace(config, heeded=True))
