@@ -60,11 +60,12 @@ class Guardian:
             raise BundleError(f"{bundle.path} is not calibrated; run bridle calibrate")
         self.calibration = Calibration.from_bytes(bundle.contents[GUARD])
         mask = execution.mask_for(bundle.manifest.sees)
-        asked = [("strategy", execution.strategy, self.calibration.strategy)]
-        if execution.strategy == "rtc":
-            asked.append(("mask", mask, self.calibration.mask))
-        for name, chosen, calibrated in asked:
-            if chosen != calibrated:
+        for name, chosen, calibrated in (
+            ("strategy", execution.strategy, self.calibration.strategy),
+            ("mask", mask, self.calibration.mask),
+        ):
+            # Only one strategy has a mask.
+            if chosen != calibrated and (name == "strategy" or execution.strategy == "rtc"):
                 raise BundleError(
                     f"{bundle.path} is calibrated for {name} {calibrated}, not {chosen}; serve it "
                     f"with that {name}, or run bridle calibrate again"
