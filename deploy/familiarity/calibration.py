@@ -96,11 +96,7 @@ class Calibration:
     """Height above which two scores are unusual if both are, within the window."""
 
     def __post_init__(self) -> None:
-        if self.format_version != FORMAT_VERSION:
-            raise BundleError(
-                f"format version {self.format_version}, this Bridle reads {FORMAT_VERSION}; "
-                "calibrate again"
-            )
+        _check_version(self.format_version)
         if self.strategy not in STRATEGIES:
             raise BundleError(f"strategy must be one of {', '.join(STRATEGIES)}")
         if self.mask not in MASKS:
@@ -160,6 +156,8 @@ class Calibration:
             raise BundleError(f"it cannot be read: {error}") from error
         if not isinstance(content, dict):
             raise BundleError("it is no calibration")
+        # Before what another version has more of, or less.
+        _check_version(content.get("format_version", FORMAT_VERSION))
         try:
             return strict_json.build(cls, content)
         except ValueError as error:
@@ -267,6 +265,13 @@ def _highest(calibration: Calibration, episode: Sequence[Scores]) -> tuple[float
         alone.append(first)
         together.append(second)
     return max(alone), max(together)
+
+
+def _check_version(version: object) -> None:
+    if version != FORMAT_VERSION:
+        raise BundleError(
+            f"format version {version!r:.20}, this Bridle reads {FORMAT_VERSION}; calibrate again"
+        )
 
 
 def _check_number(name: str, value: float) -> None:

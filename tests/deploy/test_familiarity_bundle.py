@@ -166,6 +166,13 @@ def test_a_calibration_that_does_not_fit_the_schema_is_refused(calibration, chan
         Calibration.from_bytes(data)
 
 
+def test_a_calibration_of_an_older_format_is_to_be_made_again(calibration):
+    content = asdict(calibration) | {"format_version": 1}
+    del content["mask"]
+    with pytest.raises(BundleError, match="format version 1, this Bridle reads 2; calibrate again"):
+        Calibration.from_bytes(json.dumps(content).encode())
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
