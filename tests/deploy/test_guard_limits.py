@@ -338,6 +338,14 @@ def test_separation_leaves_the_time_in_which_the_robot_stops():
     assert separation.speed(np.array([0.49]), w, np.array([a]), delay) == 0.0
 
 
+def test_a_robot_without_a_part_that_moves_cannot_be_kept_away():
+    bare = """<mujoco><worldbody><geom size=".1"/><body><joint name="a"/>
+      <inertial pos="0 0 0" mass="1" diaginertia="1 1 1"/><site name="tcp"/>
+    </body></worldbody></mujoco>"""
+    with pytest.raises(RobotError, match="separation needs a model in which a geom moves"):
+        SeparationLimit(Surfaces(RobotModel(bare, 1)))
+
+
 # -- torque and posture ----------------------------------------------------------------------------
 
 

@@ -39,8 +39,10 @@ class SeparationLimit(Limit):
             settling: s, in which the robot comes to rest after its command [s].
 
         Raises:
-            RobotError: one of them is negative.
+            RobotError: one of them is negative, or there is no such part.
         """
+        if not surfaces.names:
+            raise RobotError("separation needs a model in which a geom moves, to keep it away")
         if not (uncertainty >= 0 and settling >= 0):
             raise RobotError(
                 f"uncertainty and settling must not be negative, got {uncertainty}, {settling}"
