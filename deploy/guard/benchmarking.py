@@ -70,7 +70,8 @@ class Memory:
 
     ticks: int
     resident_growth_mb: float | None
-    """Of the process over all of them; None where the system does not say."""
+    """Of the process over the second half of each scene, when allocators and caches have what they
+    need; None where the system does not say."""
     traced_growth_bytes_per_tick: float
     """Of objects of Python, over `TRACED` ticks."""
 
@@ -136,18 +137,24 @@ def measure(seconds: float, tell: Callable[[float], None] = lambda share: None) 
         if done % 100 == 0:
             tell(done / total)
 
-    before = _resident()
+    halves, ends = [], []
     for k, took in enumerate(scenes[0].run(ticks)):
         theirs[k] = peer.step(scenes[0])
         if counting.full():
             ours[k] = took
+        if k == ticks // 2:
+            halves.append(_resident())
         counted()
+    ends.append(_resident())
     for times, scene in ((free, scenes[1]), (wall, scenes[2])):
         for k, took in enumerate(scene.run(ticks)):
             times[k] = took
+            if k == ticks // 2:
+                halves.append(_resident())
             counted()
-    after = _resident()
-    growth = None if before is None or after is None else (after - before) / 1e6
+        ends.append(_resident())
+    grown = [b - a for a, b in zip(halves, ends, strict=True) if a is not None and b is not None]
+    growth = sum(grown) / 1e6 if grown else None
     full = np.isfinite(ours)
     if not full.any():
         raise ValueError(f"no tick had at least {ROWS} rows and {PAIRS} pairs; more seconds may")

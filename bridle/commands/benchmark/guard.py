@@ -60,6 +60,6 @@ def _show(result: GuardBenchmark) -> None:
     console.print(
         f"cage: {cage.joints} joints, {cage.rows[0]} to {cage.rows[1]} rows, {cage.pairs[0]} to "
         f"{cage.pairs[1]} pairs, {cage.share:.0%} of its ticks; {cage.ratio:.1f} times a step of "
-        f"mink\nmemory after {memory.ticks} ticks: {grown}; "
+        f"mink\nmemory over the second half of {memory.ticks} ticks: {grown}; "
         f"{memory.traced_growth_bytes_per_tick:.1f} bytes a tick in objects"
     )
