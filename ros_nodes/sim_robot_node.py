@@ -221,7 +221,10 @@ class SimRobotNode(Node):
             self.env.advance(1)
             outside = self.counter.count(*self.env.joint_state())
             if outside is not None:
-                self.get_logger().warning(outside, throttle_duration_sec=0.2)
+                touched = ", ".join(self.env.touched()) or "nothing"
+                self.get_logger().warning(
+                    f"{outside}; it touches {touched}", throttle_duration_sec=0.2
+                )
 
     # -- what is published -------------------------------------------------------------------------
 

@@ -326,6 +326,14 @@ class TabletopEnv(gym.Env[Any, NDArray[np.float32]], ABC):
             "mode": self.mode,
         }
 
+    def touched(self) -> tuple[str, ...]:
+        """Names of the bodies that the robot touches, other than its own."""
+        pairs = self.data.contact.geom
+        ours = self._is_robot[pairs]
+        # Of each pair that is half the robot, the other half.
+        others = pairs[~ours & ours.any(axis=1)[:, None]]
+        return tuple(sorted({self.model.body(self.model.geom_bodyid[g]).name for g in others}))
+
     def _touches(self) -> bool:
         """Whether the robot touches the table, or anything an obstacle."""
         if not self.data.ncon:

@@ -125,3 +125,17 @@ def test_pictures_show_the_cube():
     assert ((r > 100) & (g < r // 2) & (b < r // 2)).sum() > 10  # the red cube
     assert ((g > 100) & (r < g) & (b < g)).sum() > 10  # the green spot
     env.close()
+
+
+def test_it_is_known_what_the_robot_touches():
+    env = sim.make("pick-place")
+    env.reset(seed=0)
+    assert env.touched() == ()
+    expert = sim.Expert(env, noise=0.0, rng=np.random.default_rng(0))
+    touched = []
+    while not expert.done:
+        env.step(expert.act().executed)
+        touched.append(env.touched())
+    # The gripper's own parts touch each other when it closes.
+    assert {*touched} == {(), ("cube",)}
+    assert touched[-1] == ()
