@@ -19,7 +19,7 @@ import gc
 import re
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,28 +131,26 @@ def measure(seconds: float, tell: Callable[[float], None] = lambda share: None) 
     peer, counting = _Peer(scenes[0].robot), _Counting(scenes[0].robot)
     scenes[0].guard._follower = counting
 
-    def counted() -> None:
-        nonlocal done
-        done += 1
-        if done % 100 == 0:
-            tell(done / total)
-
     halves, ends = [], []
-    for k, took in enumerate(scenes[0].run(ticks)):
+
+    def each(scene: Scene) -> Iterator[tuple[int, float]]:
+        nonlocal done
+        for k, took in enumerate(scene.run(ticks)):
+            yield k, took
+            if k == ticks // 2:
+                halves.append(_resident())
+            done += 1
+            if done % 100 == 0:
+                tell(done / total)
+        ends.append(_resident())
+
+    for k, took in each(scenes[0]):
         theirs[k] = peer.step(scenes[0])
         if counting.full():
             ours[k] = took
-        if k == ticks // 2:
-            halves.append(_resident())
-        counted()
-    ends.append(_resident())
     for times, scene in ((free, scenes[1]), (wall, scenes[2])):
-        for k, took in enumerate(scene.run(ticks)):
+        for k, took in each(scene):
             times[k] = took
-            if k == ticks // 2:
-                halves.append(_resident())
-            counted()
-        ends.append(_resident())
     grown = [b - a for a, b in zip(halves, ends, strict=True) if a is not None and b is not None]
     growth = sum(grown) / 1e6 if grown else None
     full = np.isfinite(ours)

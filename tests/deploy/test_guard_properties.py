@@ -142,7 +142,7 @@ def test_the_same_inputs_give_bit_equal_commands(robot, script, seed):
         assert (a.mode, str(a.intervention)) == (b.mode, str(b.intervention))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(robots(), st.integers(0, 2**32 - 1))
 def test_after_any_chaos_a_reachable_target_is_reached(robot, seed):
     random = np.random.default_rng(seed)

@@ -163,10 +163,10 @@ def main(arguments: Sequence[str]) -> None:
             for seed in range(options.first_seed, options.first_seed + n):
                 _, info = env.reset(seed=seed)
                 found = rehearsal.run(shift(env, seed), seed, info["instruction"])
-                quiet = _watch(calibration, found, shift.onset, bundle.manifest.dt)
-                watched[name].append(quiet)
-                acted: _Run = quiet
-                if any(level is not Level.NOMINAL for level in quiet.levels):
+                unheeded = _watch(calibration, found, shift.onset, bundle.manifest.dt)
+                watched[name].append(unheeded)
+                acted: _Run = unheeded
+                if any(level is not Level.NOMINAL for level in unheeded.levels):
                     _, info = env.reset(seed=seed)
                     acted = _acted(heeding.run(shift(env, seed), seed, info["instruction"]))
                 heeded[name].append(acted)
